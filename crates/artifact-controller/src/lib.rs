@@ -1,0 +1,1 @@
+//! Will build an OSArtifact in the cluster; holds nothing yet.

@@ -1,0 +1,1 @@
+//! Will label Kairos nodes with what they are; holds nothing yet.

@@ -1,0 +1,1 @@
+//! Will turn a NodeOpUpgrade into a NodeOp; holds nothing yet.
