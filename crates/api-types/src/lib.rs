@@ -17,8 +17,13 @@
 
 pub mod concurrency;
 pub mod conditions;
+pub mod crds;
 pub mod names;
 pub mod nodeop;
+pub mod nodeopupgrade;
+pub mod osartifact;
 mod schema;
 
 pub use nodeop::{NodeOp, NodeOpSpec, NodeOpStatus};
+pub use nodeopupgrade::{NodeOpUpgrade, NodeOpUpgradeSpec, NodeOpUpgradeStatus};
+pub use osartifact::{OSArtifact, OSArtifactSpec, OSArtifactStatus};

@@ -16,7 +16,36 @@ pub(crate) fn embedded<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema
         strip_descriptions(value);
     }
     schema.remove("description");
+    for value in schema.ensure_object().values_mut() {
+        shorten_metadata(value);
+    }
     schema
+}
+
+/// The metadata that the author of an embedded template writes; what only the API server writes is left out. Listing
+/// the fields keeps them: in a CRD, metadata below the top is pruned of everything that its schema does not name.
+fn shorten_metadata(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(shorten_metadata),
+        Value::Object(object) => {
+            if let Some(Value::Object(properties)) = object.get_mut("properties")
+                && properties.contains_key("managedFields")
+            {
+                const WRITTEN: [&str; 7] = [
+                    "annotations",
+                    "creationTimestamp",
+                    "finalizers",
+                    "generateName",
+                    "labels",
+                    "name",
+                    "namespace",
+                ];
+                properties.retain(|name, _| WRITTEN.contains(&name.as_str()));
+            }
+            object.values_mut().for_each(shorten_metadata);
+        }
+        _ => {}
+    }
 }
 
 /// A label selector with bounds that no valid label exceeds: 317 characters of key, 63 of value.
@@ -114,7 +143,8 @@ fn strip_descriptions(value: &mut Value) {
     }
 }
 
-fn into_schema(value: Value) -> Schema {
+/// Back from JSON; what is no object says nothing.
+pub(crate) fn into_schema(value: Value) -> Schema {
     match value {
         Value::Object(object) => object.into(),
         _ => Schema::default(),
