@@ -57,6 +57,13 @@ fn tidy(schema: &mut JSONSchemaProps) {
     {
         schema.format = None;
     }
+    // The lines of our comments are no lines for whoever reads `kubectl explain`.
+    if let Some(description) = &mut schema.description {
+        let paragraphs = description
+            .split("\n\n")
+            .map(|paragraph| paragraph.replace('\n', " "));
+        *description = paragraphs.collect::<Vec<_>>().join("\n\n");
+    }
 }
 
 /// Applies a change to a schema and to every schema within it.

@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::schema::edit::{Unchanged, unless_started};
+
 mod check;
 mod drain;
 mod status;
@@ -14,9 +16,8 @@ pub use check::{PreflightCommand, VerifyCommand};
 pub use drain::DrainOptions;
 pub use status::{NodeCounts, NodeOpStatus, NodePhase, NodeStatus, NodeStep, Phase, RebootStatus};
 
+// Field by field the meaning that kairos-operator's users know; what is new is optional.
 /// What to run on which nodes, and how carefully.
-///
-/// Field by field the meaning that kairos-operator's users know; what is new is optional.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[kube(
@@ -34,7 +35,7 @@ pub use status::{NodeCounts, NodeOpStatus, NodePhase, NodeStatus, NodeStep, Phas
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.summary.failed", description = "Nodes that failed"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", description = "What is going on, in a sentence", priority = 1),
-    validation = Rule::new(EDIT_RULE).message(EDIT_MESSAGE)
+    validation = Rule::new(edit_rule()).message(EDIT_MESSAGE)
 )]
 pub struct NodeOpSpec {
     /// Which nodes the command runs on, by their labels. Left out or empty: all nodes.
@@ -138,20 +139,26 @@ pub struct NodeOpSpec {
 
 /// Once a node was reserved, the fields below are what its Job was built from, and a change would make one operation
 /// out of two. Whatever is not listed may change at any time.
-const EDIT_RULE: &str = "!oldSelf.?status.startTime.hasValue() || (\
-    self.spec.command == oldSelf.spec.command \
-    && self.spec.?nodeSelector == oldSelf.spec.?nodeSelector \
-    && self.spec.?image == oldSelf.spec.?image \
-    && self.spec.?imagePullSecrets == oldSelf.spec.?imagePullSecrets \
-    && self.spec.?hostMountPath == oldSelf.spec.?hostMountPath \
-    && self.spec.?cordon == oldSelf.spec.?cordon \
-    && self.spec.?rebootOnSuccess == oldSelf.spec.?rebootOnSuccess \
-    && self.spec.?backoffLimit == oldSelf.spec.?backoffLimit \
-    && self.spec.?preflight.command == oldSelf.spec.?preflight.command \
-    && self.spec.?preflight.image == oldSelf.spec.?preflight.image \
-    && self.spec.?verify.command == oldSelf.spec.?verify.command \
-    && self.spec.?verify.image == oldSelf.spec.?verify.image \
-    && self.spec.?allowControlPlaneParallel == oldSelf.spec.?allowControlPlaneParallel)";
+fn edit_rule() -> String {
+    let spec = Unchanged::below("spec");
+    unless_started(&[
+        spec.field("command"),
+        spec.field("hostMountPath"),
+        spec.field("cordon"),
+        spec.field("rebootOnSuccess"),
+        spec.field("backoffLimit"),
+        spec.field("allowControlPlaneParallel"),
+        spec.optional("nodeSelector"),
+        spec.optional("image"),
+        spec.optional("imagePullSecrets"),
+        spec.optional_object("preflight", |check| {
+            vec![check.field("command"), check.optional("image")]
+        }),
+        spec.optional_object("verify", |check| {
+            vec![check.field("command"), check.optional("image")]
+        }),
+    ])
+}
 
 const EDIT_MESSAGE: &str = "this NodeOp has started, so what it runs and where cannot change any more; create a new \
     NodeOp instead (paused, concurrency, stopOnFailure, uncordonOnFailure, drainOptions, the timeouts and \

@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::schema::edit::{Unchanged, unless_started};
+
 mod drain;
 mod status;
 
@@ -32,7 +34,7 @@ pub use status::{NodeOpUpgradeStatus, UpgradePhase};
     printcolumn(name = "Current", type_ = "string", json_path = ".status.current", description = "Nodes that are being worked on"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", description = "What is going on, in a sentence", priority = 1),
-    validation = Rule::new(EDIT_RULE).message(EDIT_MESSAGE)
+    validation = Rule::new(edit_rule()).message(EDIT_MESSAGE)
 )]
 pub struct NodeOpUpgradeSpec {
     /// The Kairos image to upgrade to. Its version is the version that nodes have afterwards.
@@ -103,15 +105,19 @@ pub struct NodeOpUpgradeSpec {
 }
 
 /// The NodeOp of an upgrade that has started does not take these changes; refusing them here says so at once.
-const EDIT_RULE: &str = "!oldSelf.?status.startTime.hasValue() || (\
-    self.spec.image == oldSelf.spec.image \
-    && self.spec.?imagePullSecrets == oldSelf.spec.?imagePullSecrets \
-    && self.spec.?nodeSelector == oldSelf.spec.?nodeSelector \
-    && self.spec.?upgradeActive == oldSelf.spec.?upgradeActive \
-    && self.spec.?upgradeRecovery == oldSelf.spec.?upgradeRecovery \
-    && self.spec.?force == oldSelf.spec.?force \
-    && self.spec.?debug == oldSelf.spec.?debug \
-    && self.spec.?excludePaths == oldSelf.spec.?excludePaths)";
+fn edit_rule() -> String {
+    let spec = Unchanged::below("spec");
+    unless_started(&[
+        spec.field("image"),
+        spec.field("upgradeActive"),
+        spec.field("upgradeRecovery"),
+        spec.field("force"),
+        spec.field("debug"),
+        spec.optional("nodeSelector"),
+        spec.optional("imagePullSecrets"),
+        spec.optional("excludePaths"),
+    ])
+}
 
 const EDIT_MESSAGE: &str = "this NodeOpUpgrade has started, so what it upgrades and to which image cannot change any \
     more; create a new NodeOpUpgrade instead (paused, concurrency, stopOnFailure, uncordonOnFailure, drainOptions and \

@@ -117,6 +117,7 @@ pub struct OSArtifactSpec {
 
     /// The processor that the images are for: amd64 or arm64. Left out: that of the node that builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Architecture")]
     pub arch: Option<Architecture>,
 
     /// A cloud config in a Secret that becomes part of the images. Left out, the key is "cloud-config.yaml".

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct NodeOpStatus {
     /// Where the operation stands: Pending, Running, Completed or Failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Phase")]
     pub phase: Option<Phase>,
 
     /// When this status was last written.
@@ -108,6 +109,7 @@ pub struct NodeStatus {
 
     /// How far the reboot is. Left out: none was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RebootStatus")]
     pub reboot_status: Option<RebootStatus>,
 
     /// When this entry last changed.
@@ -116,6 +118,7 @@ pub struct NodeStatus {
 
     /// What is being done on the node. Left out before the node starts and after it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "NodeStep")]
     pub step: Option<NodeStep>,
 
     /// When that step began; its deadline counts from here.

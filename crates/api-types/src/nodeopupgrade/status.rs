@@ -14,6 +14,7 @@ use crate::nodeop::{NodeCounts, NodeStatus, Phase};
 pub struct NodeOpUpgradeStatus {
     /// Where the upgrade stands: Initializing until the NodeOp reports, then the phase of the NodeOp.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "UpgradePhase")]
     pub phase: Option<UpgradePhase>,
 
     /// The NodeOp that does the work, in the same namespace.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct OSArtifactStatus {
     /// Where the build stands: Pending, Building, Exporting, Ready or Error.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ArtifactPhase")]
     pub phase: Option<ArtifactPhase>,
 
     /// What is being done within that phase.
