@@ -1,1 +1,23 @@
-//! The NodeOp controller.
+//! The NodeOp controller: runs a command on each selected node through a Job.
+//!
+//! Watches: NodeOps (metadata only), Nodes and its own Jobs (trimmed, [`watched`]). Owns: Jobs. Writes: the status of
+//! NodeOps, Jobs, Events, its Lease.
+//!
+//! One pass: [`observe`] the snapshot → [`validate`] → [`decide`] → [`apply`] the plan → report ([`status`]). Nothing
+//! is remembered between passes that the cluster does not hold too.
+
+pub mod adopt;
+pub mod apply;
+pub mod args;
+pub mod build;
+pub mod controller;
+pub mod decide;
+pub mod error;
+pub mod metrics;
+pub mod observe;
+pub mod status;
+pub mod validate;
+pub mod watched;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,17 @@
+//! The NodeOp controller's binary.
+
+use clap::Parser as _;
+use nodeop_controller::args::Args;
+use nodeop_controller::controller;
+use operator_runtime::run::{ControllerInfo, run};
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let info = ControllerInfo {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    run(info, &args.runtime.clone(), |chassis| {
+        controller::run(chassis, args)
+    })
+}
