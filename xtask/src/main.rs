@@ -1,1 +1,64 @@
-fn main() {}
+//! Every developer command of this repository: `cargo xtask COMMAND`. One file or folder per command.
+
+mod deny;
+mod generate;
+mod soak;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+/// Every developer command of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Generate(generate::Arguments),
+    Tidy(tidy::Arguments),
+    Test(test::Arguments),
+    Deny(deny::Arguments),
+    Soak(soak::Arguments),
+    /// Start a cluster here, install the operator on it and run a NodeOp that you can watch (`demo --help` says more).
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Arguments of the demo; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    match command {
+        Command::Generate(arguments) => generate::run(&workspace, arguments),
+        Command::Tidy(arguments) => tidy::run(&workspace, arguments),
+        Command::Test(arguments) => test::run(&workspace, arguments),
+        Command::Deny(arguments) => deny::run(&workspace, arguments),
+        Command::Soak(arguments) => soak::run(&workspace, arguments),
+        Command::Demo { arguments } => Err(workspace.become_cargo(
+            ["run", "--quiet", "--package", "demo", "--"]
+                .into_iter()
+                .chain(arguments.iter().map(String::as_str)),
+        )),
+    }
+}

@@ -1,0 +1,221 @@
+//! `cargo xtask test`: runs the parts of the test suite, prints what the runner prints, and closes with one table and
+//! the line `N passed, N failed`.
+
+mod budget;
+pub(crate) mod parts;
+pub(crate) mod runner;
+mod table;
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{deny, tidy, workspace::Workspace};
+
+use parts::Part;
+use runner::Counts;
+use table::{Row, Verdict};
+
+/// Run the tests: all of them with tidy and deny, or the parts that are named.
+///
+/// unit needs nothing; api and sim start an API server on loopback (built by Go once, then kept); nodes starts real
+/// kubelets in namespaces of their own and needs root. CONTRIBUTING.md says what belongs where.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // One switch per part is what a command line looks like.
+pub(crate) struct Arguments {
+    /// Only what needs no API server.
+    #[arg(long)]
+    unit: bool,
+    /// Only what needs an API server and no node.
+    #[arg(long)]
+    api: bool,
+    /// Only what needs simulated nodes.
+    #[arg(long)]
+    sim: bool,
+    /// Only what needs real nodes (root).
+    #[arg(long)]
+    nodes: bool,
+    /// Build and use this Kubernetes instead of the pinned one, for example v1.33.5 (with --api or --sim).
+    #[arg(long, value_name = "VERSION", value_parser = kubernetes_version)]
+    kubernetes: Option<String>,
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let named = named(arguments);
+    ensure!(
+        arguments.kubernetes.is_none() || (!named.is_empty() && !named.contains(&Part::Nodes)),
+        "--kubernetes takes the place of the pinned version for --api and --sim only: name one of them"
+    );
+    let mut rows = Vec::new();
+    if named.is_empty() {
+        rows.push(tidy_row(workspace)?);
+        rows.push(deny_row(workspace)?);
+    }
+    let selected = if named.is_empty() {
+        Part::ALL.to_vec()
+    } else {
+        named.clone()
+    };
+    let build = build_row(workspace)?;
+    let builds = build.is_good();
+    rows.push(build);
+    if !builds {
+        print!("{}", table::render(&rows));
+        return Ok(ExitCode::FAILURE);
+    }
+    let environment = environment(workspace, arguments);
+    let contributing = fs::read_to_string(workspace.root.join("CONTRIBUTING.md"))
+        .context("failed to read CONTRIBUTING.md, which holds the time budgets")?;
+    let budgets = budget::read(&contributing)?;
+    for part in selected {
+        if part == Part::Nodes && !is_root()? {
+            let reason = "real nodes need root: run `cargo xtask test --nodes` as root";
+            println!("nodes: not run, {reason}");
+            rows.push(Row::not_run(part.name(), reason, named.contains(&part)));
+            continue;
+        }
+        let budget = budgets.get(part.name()).copied();
+        rows.push(part_row(workspace, part, budget, &environment)?);
+    }
+    print!("{}", table::render(&rows));
+    Ok(if rows.iter().all(Row::is_good) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn named(arguments: &Arguments) -> Vec<Part> {
+    let switches = [
+        (arguments.unit, Part::Unit),
+        (arguments.api, Part::Api),
+        (arguments.sim, Part::Sim),
+        (arguments.nodes, Part::Nodes),
+    ];
+    switches
+        .into_iter()
+        .filter_map(|(on, part)| on.then_some(part))
+        .collect()
+}
+
+/// What the tests read: where our binaries are, and which Kubernetes is asked for.
+fn environment(workspace: &Workspace, arguments: &Arguments) -> Vec<(&'static str, String)> {
+    let mut environment = vec![binaries(workspace)];
+    if let Some(version) = &arguments.kubernetes {
+        environment.push(("KAIROS_E2E_KUBERNETES", version.clone()));
+    }
+    environment
+}
+
+/// The variable by which tests find our own programs.
+pub(crate) fn binaries(workspace: &Workspace) -> (&'static str, String) {
+    (
+        "KAIROS_E2E_BIN_DIR",
+        workspace
+            .target_directory
+            .join("debug")
+            .display()
+            .to_string(),
+    )
+}
+
+fn tidy_row(workspace: &Workspace) -> anyhow::Result<Row> {
+    let start = Instant::now();
+    let outcome = tidy::check(workspace, false)?;
+    let counts = Counts {
+        passed: outcome.passed,
+        failed: outcome.failed,
+    };
+    Ok(Row::ran("tidy", counts, start.elapsed(), None))
+}
+
+fn deny_row(workspace: &Workspace) -> anyhow::Result<Row> {
+    let start = Instant::now();
+    let passed = deny::check(workspace, false)?;
+    let counts = Counts {
+        passed: usize::from(passed),
+        failed: usize::from(!passed),
+    };
+    Ok(Row::ran("deny", counts, start.elapsed(), None))
+}
+
+/// Builds before anything runs, so that the time of a part is not the compiler's.
+fn build_row(workspace: &Workspace) -> anyhow::Result<Row> {
+    println!("building");
+    let start = Instant::now();
+    if !runner::build(workspace)? {
+        return Ok(Row::failed(
+            "build",
+            "something does not compile; rustc says what above",
+        ));
+    }
+    Ok(Row::ran("build", Counts::default(), start.elapsed(), None))
+}
+
+fn part_row(
+    workspace: &Workspace,
+    part: Part,
+    budget: Option<Duration>,
+    environment: &[(&str, String)],
+) -> anyhow::Result<Row> {
+    let runs = parts::runs(workspace, part);
+    if runs.is_empty() {
+        return Ok(Row::failed(part.name(), "no test target belongs to it"));
+    }
+    println!("{}: running", part.name());
+    let start = Instant::now();
+    let mut counts = Counts::default();
+    for arguments in &runs {
+        counts += runner::run(workspace, arguments, environment)?;
+    }
+    let mut row = Row::ran(part.name(), counts, start.elapsed(), budget);
+    if counts == Counts::default() {
+        row.verdict = Verdict::Failed("no test ran".to_owned());
+    }
+    Ok(row)
+}
+
+fn is_root() -> anyhow::Result<bool> {
+    let metadata =
+        fs::metadata("/proc/self").context("failed to read /proc/self, which tells the user id")?;
+    Ok(metadata.uid() == 0)
+}
+
+/// Accepts `v1.MINOR.PATCH`.
+fn kubernetes_version(text: &str) -> Result<String, String> {
+    let numbers: Option<Vec<u32>> = text.strip_prefix('v').map(|rest| {
+        rest.split('.')
+            .map_while(|number| number.parse().ok())
+            .collect()
+    });
+    match numbers.as_deref() {
+        Some([1, _, _]) if text.split('.').count() == 3 => Ok(text.to_owned()),
+        _ => Err("write it as v1.MINOR.PATCH, for example v1.33.5".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubernetes_version_has_a_v_and_three_numbers() {
+        assert!(kubernetes_version("v1.33.5").is_ok());
+        for wrong in [
+            "1.33.5",
+            "v1.33",
+            "v1.33.x",
+            "v2.0.0",
+            "v1.33.5.1",
+            "v1.33.5-rc.0",
+            "",
+        ] {
+            assert!(kubernetes_version(wrong).is_err(), "{wrong}");
+        }
+    }
+}
