@@ -7,7 +7,7 @@
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) mod edit;
 
@@ -80,14 +80,24 @@ pub(crate) fn label_selector(generator: &mut SchemaGenerator) -> Schema {
         "maxLength",
         63,
     );
-    if let Some(Value::Object(operator)) =
-        schema.pointer_mut(&format!("{expressions}/items/properties/operator"))
-    {
-        operator.insert(
-            "enum".into(),
-            ["In", "NotIn", "Exists", "DoesNotExist"].as_slice().into(),
-        );
-    }
+    let operators = ["In", "NotIn", "Exists", "DoesNotExist"];
+    set(
+        &mut schema,
+        &format!("{expressions}/items/properties/operator"),
+        "enum",
+        operators.as_slice(),
+    );
+    let rules = json!([{
+        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+        "message": "the operators In and NotIn need values to compare with, and Exists and DoesNotExist take none; \
+                    add values, or take them away",
+    }]);
+    set(
+        &mut schema,
+        &format!("{expressions}/items"),
+        "x-kubernetes-validations",
+        rules,
+    );
     into_schema(schema)
 }
 
