@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// Only what needs real nodes (root).
     #[arg(long)]
     nodes: bool,
-    /// Build and use this Kubernetes instead of the pinned one, for example v1.33.5 (with --api or --sim).
+    /// Build and use this Kubernetes instead of the pinned one, for example v1.33.13 (with --api or --sim).
     #[arg(long, value_name = "VERSION", value_parser = kubernetes_version)]
     kubernetes: Option<String>,
 }
@@ -195,7 +195,7 @@ fn kubernetes_version(text: &str) -> Result<String, String> {
     });
     match numbers.as_deref() {
         Some([1, _, _]) if text.split('.').count() == 3 => Ok(text.to_owned()),
-        _ => Err("write it as v1.MINOR.PATCH, for example v1.33.5".to_owned()),
+        _ => Err("write it as v1.MINOR.PATCH, for example v1.33.13".to_owned()),
     }
 }
 
@@ -205,14 +205,14 @@ mod tests {
 
     #[test]
     fn a_kubernetes_version_has_a_v_and_three_numbers() {
-        assert!(kubernetes_version("v1.33.5").is_ok());
+        assert!(kubernetes_version("v1.33.13").is_ok());
         for wrong in [
             "1.33.5",
             "v1.33",
             "v1.33.x",
             "v2.0.0",
-            "v1.33.5.1",
-            "v1.33.5-rc.0",
+            "v1.33.13.1",
+            "v1.33.13-rc.0",
             "",
         ] {
             assert!(kubernetes_version(wrong).is_err(), "{wrong}");
