@@ -1,1 +1,11 @@
-//! The embedded cluster.
+//! The embedded cluster: a real Kubernetes control plane, simulated and real nodes, and what tests need around them.
+//!
+//! - [`guard`]: the supervisor process that ends everything a run started, also after a panic or a kill -9.
+
+pub mod guard;
+pub mod images;
+
+/// Prints one progress line to standard error.
+pub fn progress(line: impl AsRef<str>) {
+    eprintln!("e2e: {}", line.as_ref());
+}
