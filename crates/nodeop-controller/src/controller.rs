@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use operator_runtime::events::EventPublisher;
@@ -24,11 +24,11 @@ use operator_runtime::run::Chassis;
 use crate::apply::{self, Requests, within};
 use crate::args::Args;
 use crate::build::BuildSettings;
-use crate::decide::{Rehearsal, Snapshot, decide};
+use crate::decide::{Plan, Rehearsal, Snapshot, decide};
 use crate::error::{Error, Result};
 use crate::metrics::{CategoryLabel, Metrics, ResultLabel};
 use crate::observe::{Caches, has_open_reservation, observe};
-use crate::status::{self, Write, reports};
+use crate::status::{self, StartProblem, Write, reports};
 use crate::watched::{WatchedJob, WatchedNode};
 use memory::Memory;
 use release::release;
@@ -51,6 +51,7 @@ struct Context {
     events: EventPublisher,
     metrics: Metrics,
     memory: Memory,
+    node_ops: Store<WatchedNodeOp>,
 }
 
 /// Runs the controller until shutdown. Watches and writes only while this replica leads.
@@ -94,6 +95,11 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         () = drain(&mut node_triggers) => anyhow::bail!("the watch of nodes ended"),
         () = drain(&mut job_triggers) => anyhow::bail!("the watch of jobs ended"),
     }
+    let controller = Controller::new(
+        Api::<WatchedNodeOp>::all(client),
+        watcher::Config::default(),
+    )
+    .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
     let context = Arc::new(Context {
         requests: Requests {
             clients: chassis.clients.clone(),
@@ -106,19 +112,14 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         events: chassis.events.clone(),
         metrics,
         memory: Memory::default(),
+        node_ops: controller.store(),
     });
 
-    let controller = Controller::new(
-        Api::<WatchedNodeOp>::all(client),
-        watcher::Config::default(),
-    )
-    .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
-    let node_ops = controller.store();
     let of_nodes = Arc::clone(&context);
     let shutdown = chassis.shutdown.clone();
     controller
         .watches_stream(node_triggers, move |_: WatchedNode| {
-            open_node_ops(&node_ops.state(), &of_nodes.memory)
+            open_node_ops(&of_nodes.node_ops.state(), &of_nodes.memory)
         })
         .watches_stream(job_triggers, |job: WatchedJob| owner_of(&job))
         .graceful_shutdown_on(async move { shutdown.requested().await })
@@ -175,10 +176,27 @@ async fn reconcile(watched: Arc<WatchedNodeOp>, context: Arc<Context>) -> Result
         .metrics
         .pass_seconds
         .observe(begun.elapsed().as_secs_f64());
-    if result.is_ok() {
-        context.memory.succeeded(&watched.uid().unwrap_or_default());
-    }
-    result
+    let uid = watched.uid().unwrap_or_default();
+    let known = context.node_ops.len();
+    context.memory.prune(known, || {
+        context
+            .node_ops
+            .state()
+            .iter()
+            .filter_map(|node_op| node_op.uid())
+            .collect()
+    });
+    Ok(match result? {
+        Next::OnChange => {
+            context.memory.succeeded(&uid);
+            Action::await_change()
+        }
+        Next::After(delay) => {
+            context.memory.succeeded(&uid);
+            Action::requeue(delay)
+        }
+        Next::Refused => Action::requeue(context.memory.failed(&uid)),
+    })
 }
 
 #[expect(
@@ -201,45 +219,38 @@ fn on_error(watched: Arc<WatchedNodeOp>, error: &Error, context: Arc<Context>) -
     Action::requeue(delay)
 }
 
+/// When to look at a NodeOp again, if no event comes first.
+enum Next {
+    /// Not at all.
+    OnChange,
+    /// After this long.
+    After(Duration),
+    /// After a growing delay: the API server refuses something that only others can mend.
+    Refused,
+}
+
 /// One pass: observe → decide → apply → report.
-async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<Action> {
+async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<Next> {
     let uid = watched.uid().unwrap_or_default();
     if watched.metadata.deletion_timestamp.is_some() {
         context.memory.forget(&uid);
         release(watched, &context.requests).await?;
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     }
     if context.memory.has_ended(&uid) {
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     }
     caches_filled(context).await?;
     let Some(node_op) = read(watched, context).await? else {
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     };
     if node_op.status.as_ref().is_some_and(status::is_terminal) {
         context.memory.ended(&uid);
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     }
 
-    let created = context
-        .memory
-        .created_jobs(&uid, &context.caches.jobs, Instant::now());
-    let observed = observe(&context.requests, &context.caches, &created, &node_op).await?;
-    let snapshot = Snapshot {
-        node_op: &node_op,
-        nodes: &observed.nodes,
-        jobs: &observed.jobs,
-        causes: &observed.causes,
-        own_node: context.own_node.as_deref(),
-    };
     let now = Timestamp::now();
-    let mut plan = decide(&snapshot, &Rehearsal::NotYet, now);
-    if let Some(node) = &plan.rehearse {
-        let rehearsal =
-            apply::rehearse(&context.requests, &context.settings, &node_op, node).await?;
-        plan = decide(&snapshot, &rehearsal, now);
-    }
-
+    let (plan, rehearsal) = plan(context, &node_op, now).await?;
     let mut current = Arc::clone(&node_op);
     let mut held_back = None;
     match plan.write {
@@ -247,17 +258,39 @@ async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<Action> {
         Write::After(delay) => held_back = Some(delay),
         Write::Now => match write(context, &node_op, plan.status, now).await? {
             Some(written) => current = written,
-            None => return Ok(Action::requeue(AFTER_CONFLICT)),
+            None => return Ok(Next::After(AFTER_CONFLICT)),
         },
     }
-    start(context, &current, &plan.start).await?;
+    let all_started = start(context, &current, &plan.start).await?;
+    if !all_started || matches!(rehearsal, Rehearsal::Refused(_)) {
+        return Ok(Next::Refused);
+    }
     let delays = [held_back, plan.wake_after].into_iter().flatten();
     let delay = delays
         .filter_map(|delay: SignedDuration| Duration::try_from(delay).ok())
         .min();
-    Ok(Action::requeue(
-        delay.map_or(RESYNC, |delay| delay.min(RESYNC)),
-    ))
+    Ok(Next::After(delay.map_or(RESYNC, |delay| delay.min(RESYNC))))
+}
+
+/// Observes and decides, with the dry run in between where the decision asks for it.
+async fn plan(context: &Context, node_op: &NodeOp, now: Timestamp) -> Result<(Plan, Rehearsal)> {
+    let uid = node_op.uid().unwrap_or_default();
+    let jobs = &context.caches.jobs;
+    let created = context.memory.created_jobs(&uid, jobs, Instant::now());
+    let observed = observe(&context.requests, &context.caches, &created, node_op).await?;
+    let snapshot = Snapshot {
+        node_op,
+        nodes: &observed.nodes,
+        jobs: &observed.jobs,
+        causes: &observed.causes,
+        own_node: context.own_node.as_deref(),
+    };
+    let plan = decide(&snapshot, &Rehearsal::NotYet, now);
+    let Some(node) = &plan.rehearse else {
+        return Ok((plan, Rehearsal::NotYet));
+    };
+    let rehearsal = apply::rehearse(&context.requests, &context.settings, node_op, node).await?;
+    Ok((decide(&snapshot, &rehearsal, now), rehearsal))
 }
 
 /// Decisions on half a cache would be wrong: no node matches, no Job exists.
@@ -324,10 +357,10 @@ async fn write(
     Ok(Some(written))
 }
 
-/// Creates the Jobs of reserved nodes and notes on the nodes what cannot be created.
-async fn start(context: &Context, node_op: &Arc<NodeOp>, nodes: &[String]) -> Result<()> {
+/// Creates the Jobs of reserved nodes and notes on the nodes what cannot be created. Whether all that may ever start has.
+async fn start(context: &Context, node_op: &Arc<NodeOp>, nodes: &[String]) -> Result<bool> {
     if nodes.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let started = apply::start(&context.requests, &context.settings, node_op, nodes).await;
     context
@@ -339,13 +372,16 @@ async fn start(context: &Context, node_op: &Arc<NodeOp>, nodes: &[String]) -> Re
         started.jobs,
         Instant::now(),
     );
+    let passing =
+        |(_, problem): &(String, StartProblem)| matches!(problem, StartProblem::Passing(_));
+    let all = !started.problems.iter().any(passing);
     let now = Timestamp::now();
     let before = node_op.status.clone().unwrap_or_default();
     let after = status::with_problems(&before, started.problems, now);
     if before != after {
         write(context, node_op, after, now).await?;
     }
-    started.error.map_or(Ok(()), Err)
+    started.error.map_or(Ok(all), Err)
 }
 
 /// Publishes and counts what the written status says anew.
