@@ -243,3 +243,6 @@ async fn release(lease: Option<LeaseHolder>) {
         lease.release().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ fn held_by(holder: &str, renewed: i64) -> LeaseSnapshot {
 fn released() -> LeaseSnapshot {
     LeaseSnapshot {
         holder: None,
-        ..held_by("", 5)
+        ..held_by("", 1)
     }
 }
 

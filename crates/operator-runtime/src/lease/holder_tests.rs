@@ -1,112 +1,12 @@
 //! Whole contenders against a small API server that keeps one Lease, in paused time.
 
-use super::{Elector, Leadership, LeaseHolder, LeaseStore, Loss, Terms};
-use crate::metrics::Metrics;
-use crate::testing::{Answer, ApiServer, Seen};
-use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use super::{LeaseHolder, Loss};
+use crate::testing::lease_server::{LeaseServer, Mood, PATH};
+use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
-const TERMS: Terms = Terms {
-    duration: Duration::from_secs(15),
-    renew_deadline: Duration::from_secs(10),
-    retry: Duration::from_secs(2),
-};
-const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/system/leases/sample";
-
-/// How the server behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Answers,
-    /// Does what it is asked, and says nothing.
-    ActsSilently,
-    Deaf,
-}
-
-#[derive(Clone)]
-struct LeaseServer {
-    api: ApiServer,
-    lease: Arc<Mutex<Option<Value>>>,
-    mood: Arc<Mutex<Mood>>,
-}
-
-impl LeaseServer {
-    fn start() -> Self {
-        let lease = Arc::new(Mutex::new(None));
-        let mood = Arc::new(Mutex::new(Mood::Answers));
-        let (kept, behaviour) = (Arc::clone(&lease), Arc::clone(&mood));
-        let mut version = 0_u32;
-        let api = ApiServer::start(move |request| {
-            let mood = *behaviour.lock().unwrap();
-            if mood == Mood::Deaf {
-                return Answer::Never;
-            }
-            version += 1;
-            let answer = serve(&mut kept.lock().unwrap(), request, version);
-            if mood == Mood::ActsSilently {
-                Answer::Never
-            } else {
-                answer
-            }
-        });
-        Self { api, lease, mood }
-    }
-
-    fn set_mood(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
-    }
-
-    fn spec(&self) -> Value {
-        self.lease
-            .lock()
-            .unwrap()
-            .as_ref()
-            .map_or(Value::Null, |lease| lease["spec"].clone())
-    }
-
-    fn contender(&self, identity: &str) -> (LeaseHolder, Leadership, Metrics) {
-        let metrics = Metrics::new("sample-controller", "1.2.3");
-        let (sender, leadership) = Leadership::pair();
-        let store = LeaseStore::new(
-            self.api.client(),
-            "system",
-            "sample",
-            TERMS.renew_deadline / 4,
-        );
-        let holder = LeaseHolder::new(
-            Elector::new(identity, TERMS),
-            store,
-            sender,
-            metrics.clone(),
-        );
-        (holder, leadership, metrics)
-    }
-}
-
-fn serve(kept: &mut Option<Value>, request: &Seen, version: u32) -> Answer {
-    match (request.method.as_str(), kept.as_mut()) {
-        ("GET" | "PATCH", None) => Answer::status(404, "NotFound"),
-        ("GET", Some(lease)) => Answer::Json(200, lease.clone()),
-        ("POST", Some(_)) => Answer::status(409, "AlreadyExists"),
-        ("POST", None) => {
-            let mut lease = request.body.clone();
-            lease["metadata"]["resourceVersion"] = json!(version.to_string());
-            *kept = Some(lease.clone());
-            Answer::Json(201, lease)
-        }
-        ("PATCH", Some(lease)) => {
-            if request.body["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"] {
-                return Answer::status(409, "Conflict");
-            }
-            lease["spec"] = request.body["spec"].clone();
-            lease["metadata"]["resourceVersion"] = json!(version.to_string());
-            Answer::Json(200, lease.clone())
-        }
-        _ => Answer::status(405, "MethodNotAllowed"),
-    }
-}
 
 /// Lets the contender run for a while; `Some` when it lost the Lease.
 async fn run_for(holder: &mut LeaseHolder, span: Duration) -> Option<Loss> {

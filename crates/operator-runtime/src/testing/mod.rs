@@ -1,5 +1,7 @@
 //! A mock of the API server for this crate's tests: answers each request by a function, and remembers all of them.
 
+pub(crate) mod lease_server;
+
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::Client;
