@@ -1,9 +1,12 @@
 //! The embedded cluster: a real Kubernetes control plane, simulated and real nodes, and what tests need around them.
 //!
+//! - [`assets`]: the programs a cluster is made of, built once by Go and cached.
 //! - [`guard`]: the supervisor process that ends everything a run started, also after a panic or a kill -9.
 
+pub mod assets;
 pub mod guard;
 pub mod images;
+pub mod nodes;
 
 /// Prints one progress line to standard error.
 pub fn progress(line: impl AsRef<str>) {

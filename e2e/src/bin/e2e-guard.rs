@@ -1,6 +1,7 @@
 //! The guard of a test run: supervises its processes and cleans up after it. Started by the library, never by hand.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +26,13 @@ enum Role {
         #[arg(last = true)]
         argv: Vec<String>,
     },
+    /// Serve a folder of images as a container registry.
+    Registry {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        folder: PathBuf,
+    },
     /// Carry connections into a network namespace.
     Forward {
         #[arg(long)]
@@ -48,6 +56,9 @@ fn main() -> ExitCode {
             network_namespace.as_deref(),
             &argv,
         )),
+        Role::Registry { listen, folder } => {
+            e2e::images::serve(listen, &folder).map_err(std::io::Error::other)
+        }
         Role::Forward {
             listen,
             network_namespace,
