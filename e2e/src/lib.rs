@@ -2,6 +2,8 @@
 //!
 //! - [`assets`]: the programs a cluster is made of, built once by Go and cached.
 //! - [`guard`]: the supervisor process that ends everything a run started, also after a panic or a kill -9.
+//! - [`images`]: container images made here, and the registry that serves them.
+//! - [`nodes`]: real nodes with a real reboot, each in namespaces of its own.
 
 pub mod assets;
 pub mod guard;
