@@ -48,6 +48,11 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// The same in DER.
+    pub fn certificate_der(&self) -> Vec<u8> {
+        self.issuer.der().to_vec()
+    }
+
     /// Issues a certificate. To the API server `user` is the user's name and `group` the group; as a server it is known by
     /// `addresses`.
     pub fn issue(

@@ -1,5 +1,6 @@
 //! Self-tests of the embedded cluster: the library must be trustworthy before the tests that stand on it are.
 
+mod control_plane;
 mod victim;
 
 use std::path::PathBuf;
