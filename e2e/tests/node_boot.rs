@@ -7,13 +7,10 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
-#[path = "node_boot/control_plane.rs"]
-mod control_plane;
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use control_plane::TestControlPlane;
+use e2e::cluster::{Cluster, ControlPlane};
 use e2e::guard::RUN_VARIABLE;
 use e2e::nodes::{BootState, End, NodeSpec, RealNodes, Reason, supported};
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
@@ -33,7 +30,13 @@ async fn real_nodes_run_pods_reboot_and_leave_nothing_behind() {
         return;
     }
     let machine = boot_id_of_this_machine();
-    let control_plane = TestControlPlane::start().await;
+    let cluster = Cluster::builder()
+        .control_plane(ControlPlane::Full)
+        .network_namespace()
+        .start()
+        .await
+        .unwrap();
+    let client = cluster.client().unwrap();
     let started = Instant::now();
     let specs = [
         NodeSpec::new("control-1")
@@ -42,7 +45,7 @@ async fn real_nodes_run_pods_reboot_and_leave_nothing_behind() {
         NodeSpec::new("worker-1").boot_state(BootState::Passive),
         NodeSpec::new("worker-2"),
     ];
-    let nodes = RealNodes::start(&control_plane.as_control_plane(), &specs)
+    let nodes = RealNodes::start(&cluster.nodes_control_plane().unwrap(), &specs)
         .await
         .unwrap();
     eprintln!(
@@ -51,16 +54,12 @@ async fn real_nodes_run_pods_reboot_and_leave_nothing_behind() {
     );
 
     let pods = Pods {
-        api: Api::default_namespaced(control_plane.client.clone()),
+        api: Api::default_namespaced(client.clone()),
     };
-    timed(
-        "default service account",
-        default_service_account(&control_plane.client),
-    )
-    .await;
+    timed("default service account", default_service_account(&client)).await;
     timed(
         "nodes have their own identity",
-        nodes_have_their_own_identity(&control_plane.client),
+        nodes_have_their_own_identity(&client),
     )
     .await;
     timed(
@@ -71,7 +70,7 @@ async fn real_nodes_run_pods_reboot_and_leave_nothing_behind() {
     a_missing_tag_is_asked_for(&pods).await;
     timed(
         "a private image is pulled with the secret",
-        a_private_image_is_pulled_with_the_secret(&control_plane.client, &nodes, &pods),
+        a_private_image_is_pulled_with_the_secret(&client, &nodes, &pods),
     )
     .await;
     timed(
@@ -92,15 +91,15 @@ async fn real_nodes_run_pods_reboot_and_leave_nothing_behind() {
     assert_eq!(boot_id_of_this_machine(), machine);
 
     let run = Traces {
-        folder: control_plane.guard.folder().to_owned(),
-        name: control_plane.guard.run_name(),
+        folder: cluster.guard().folder().to_owned(),
+        name: cluster.guard().run_name(),
     };
     assert!(
         !run.left().is_empty(),
         "a running cluster leaves traces, or this test sees none"
     );
     drop((nodes, pods));
-    control_plane.guard.stop();
+    cluster.guard().stop();
     assert_eq!(run.left(), Vec::<String>::new());
 }
 
