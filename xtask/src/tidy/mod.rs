@@ -131,6 +131,7 @@ pub(crate) fn check(workspace: &Workspace, quick: bool) -> anyhow::Result<Outcom
         text::stray(&files, &text::machine_folders(workspace)),
     );
     report("unfinished work", text::unfinished(&files));
+    report("quoted example", text::quoted(&files));
     report("test names", test::parts::misnamed(workspace));
     report("generated files", stale(workspace)?);
     report("format", tools::format(workspace)?);

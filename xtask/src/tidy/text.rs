@@ -25,6 +25,9 @@ const HOSTS: [&[&str]; 9] = [
 /// Files that other programs write and that name their registry by necessity.
 const WRITTEN_BY_TOOLS: [&str; 2] = ["Cargo.lock", "go.sum"];
 
+const README: &str = "README.md";
+const EXAMPLE: &str = "deploy/examples/nodeop.yaml";
+
 /// Rust files that are too long to be read in one go.
 pub(super) fn sizes(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -133,6 +136,26 @@ pub(super) fn unfinished(files: &[SourceFile]) -> Vec<Finding> {
     findings
 }
 
+/// The example that README.md quotes must be the file that the demo applies.
+pub(super) fn quoted(files: &[SourceFile]) -> Vec<Finding> {
+    let text = |path: &str| {
+        files
+            .iter()
+            .find(|file| file.path == path)
+            .map(|file| file.text.trim())
+    };
+    match (text(README), text(EXAMPLE)) {
+        (Some(readme), Some(example)) if !readme.contains(example) => {
+            vec![Finding::error(
+                README,
+                format!("does not quote {EXAMPLE} word for word"),
+                "copy the file into it",
+            )]
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn is_rust(path: &str) -> bool {
     Path::new(path)
         .extension()
@@ -188,6 +211,18 @@ mod tests {
             1
         );
         assert_eq!(stray(&[file("e2e/tools/go.sum", host)], &[]), []);
+    }
+
+    #[test]
+    fn the_readme_quotes_the_example_as_it_is() {
+        let example = file(EXAMPLE, "kind: NodeOp\nspec: {}\n");
+        let readme = file(README, "# Title\n```yaml\nkind: NodeOp\nspec: {}\n```\n");
+        let other = file(README, "# Title\n```yaml\nkind: NodeOp\n```\n");
+        assert_eq!(quoted(&[readme, example]), []);
+        assert_eq!(
+            quoted(&[other, file(EXAMPLE, "kind: NodeOp\nspec: {}\n")]).len(),
+            1
+        );
     }
 
     #[test]
