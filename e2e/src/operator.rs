@@ -1,5 +1,5 @@
 //! The operator on an embedded cluster: its rights as `deploy` installs them, and its controllers as host processes under
-//! their own ServiceAccounts.
+//! their own service accounts.
 
 use std::path::{Path, PathBuf};
 
@@ -90,18 +90,17 @@ impl Controller {
 
 /// A controller's binary: where `cargo xtask test` says, else beside the running test.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
-    let folder = match std::env::var_os(BINARIES) {
-        Some(folder) => PathBuf::from(folder),
-        None => {
-            let own = std::env::current_exe().context("failed to find the running program")?;
-            let folder = own.parent().context("the running program has no folder")?;
-            let is_test = folder.ends_with("deps");
-            folder
-                .parent()
-                .filter(|_| is_test)
-                .unwrap_or(folder)
-                .to_owned()
-        }
+    let folder = if let Some(folder) = std::env::var_os(BINARIES) {
+        PathBuf::from(folder)
+    } else {
+        let own = std::env::current_exe().context("failed to find the running program")?;
+        let folder = own.parent().context("the running program has no folder")?;
+        let is_test = folder.ends_with("deps");
+        folder
+            .parent()
+            .filter(|_| is_test)
+            .unwrap_or(folder)
+            .to_owned()
     };
     let path = folder.join(name);
     if !path.exists() {

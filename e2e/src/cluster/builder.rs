@@ -4,8 +4,6 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::Context;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Client, Config};
 
@@ -28,6 +26,9 @@ pub enum ControlPlane {
     Full,
 }
 
+/// Environment variable with the Kubernetes version of clusters that name none.
+const KUBERNETES: &str = "KAIROS_E2E_KUBERNETES";
+
 type NodeTemplate = Box<dyn Fn(usize) -> Node + Send>;
 
 /// Collects what a cluster shall be made of.
@@ -43,7 +44,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The Kubernetes version: `v1.33.5`, or `v1.33` for its newest patch; the pinned one when not called.
+    /// The Kubernetes version: `v1.33.5`, or `v1.33` for its newest patch. When not called, `KAIROS_E2E_KUBERNETES` says it, else
+    /// it is the pinned one. Real nodes always are of the pinned version, and no API server may be older than its nodes.
     #[must_use]
     pub fn kubernetes(mut self, version: impl Into<String>) -> Self {
         self.kubernetes = Some(version.into());
@@ -109,7 +111,12 @@ impl Builder {
     /// Builds what is missing (minutes, the first time), starts the cluster (seconds) and waits until it answers.
     pub async fn start(self) -> anyhow::Result<Cluster> {
         let full = self.control_plane == ControlPlane::Full;
-        let kubernetes = self.kubernetes.clone();
+        let wished = || {
+            std::env::var(KUBERNETES)
+                .ok()
+                .filter(|version| !version.is_empty())
+        };
+        let kubernetes = self.kubernetes.clone().or_else(wished);
         let simulating = self.simulated.is_some();
         let programs = tokio::task::spawn_blocking(move || {
             Programs::gather(kubernetes.as_deref(), full, simulating)
@@ -174,18 +181,8 @@ impl Builder {
 
 fn config(url: &str, authority: &Authority, token: &str) -> anyhow::Result<Config> {
     let mut config = Config::new(url.parse().with_context(|| format!("{url} is no URL"))?);
-    config.root_cert = Some(vec![pem_to_der(&authority.certificate())?]);
+    config.root_cert = Some(vec![authority.certificate_der()]);
     config.auth_info.token = Some(token.to_owned().into());
     config.connect_timeout = Some(REQUEST);
     Ok(config)
-}
-
-fn pem_to_der(pem: &str) -> anyhow::Result<Vec<u8>> {
-    let text: String = pem
-        .lines()
-        .filter(|line| !line.starts_with("-----"))
-        .collect();
-    STANDARD
-        .decode(text)
-        .context("the authority's certificate is no PEM")
 }

@@ -1,13 +1,16 @@
 //! Self-tests of control planes and simulated nodes.
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails like a test")]
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use e2e::cluster::{Cluster, ControlPlane};
 use e2e::guard::Process;
 use e2e::proxy::{FaultProxy, Moment, Verdict};
+use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ListParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::json;
@@ -22,7 +25,7 @@ async fn api_server() -> &'static Cluster {
         .await
 }
 
-async fn client_of(kubeconfig: &std::path::Path) -> Client {
+async fn client_of(kubeconfig: &Path) -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
@@ -34,7 +37,7 @@ fn config_map(name: &str) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name}})).unwrap()
 }
 
-/// A ServiceAccount `robot` that may do everything with ConfigMaps of its namespace.
+/// A service account `robot` that may do everything with the config maps of its namespace.
 const ROBOT: &str = "
 apiVersion: v1
 kind: ServiceAccount
@@ -150,6 +153,73 @@ async fn the_proxy_counts_writes_and_cuts_them_before_or_after_the_api_server() 
 }
 
 #[tokio::test]
+async fn the_proxy_passes_a_watch_on_as_it_comes() {
+    let cluster = api_server().await;
+    let namespace = cluster.temp_namespace("watch").await.unwrap();
+    cluster
+        .apply_yaml_in(namespace.name(), ROBOT)
+        .await
+        .unwrap();
+    let proxy = FaultProxy::start(cluster, |_| true, |_, _| Verdict::Pass)
+        .await
+        .unwrap();
+    let kubeconfig = cluster
+        .service_account_kubeconfig_via(&proxy.url(), namespace.name(), "robot")
+        .await
+        .unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(client_of(&kubeconfig).await, namespace.name());
+    let mut events = maps
+        .watch(&WatchParams::default().disable_bookmarks(), "0")
+        .await
+        .unwrap()
+        .boxed();
+    maps.create(&PostParams::default(), &config_map("seen"))
+        .await
+        .unwrap();
+    let event = tokio::time::timeout(Duration::from_secs(10), events.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(
+        matches!(&event, WatchEvent::Added(map) if map.metadata.name.as_deref() == Some("seen")),
+        "{event:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_namespace_of_a_failed_test_is_dumped_and_that_of_a_passed_one_deleted() {
+    let cluster = api_server().await;
+    let (failed, passed) = (
+        cluster.temp_namespace("failed").await.unwrap(),
+        cluster.temp_namespace("passed").await.unwrap(),
+    );
+    let names = [failed.name().to_owned(), passed.name().to_owned()];
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client().unwrap(), failed.name());
+    maps.create(&PostParams::default(), &config_map("evidence"))
+        .await
+        .unwrap();
+    let test = tokio::spawn(async move {
+        let _failed = failed;
+        panic!("this test fails on purpose");
+    });
+    test.await.unwrap_err();
+    drop(passed);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/e2e-dumps")
+        .join(&names[0]);
+    let dumped = std::fs::read_to_string(folder.join("configmaps.yaml")).unwrap();
+    assert!(dumped.contains("evidence"), "{dumped}");
+    std::fs::remove_dir_all(folder).unwrap();
+    let namespaces: Api<Namespace> = Api::all(cluster.client().unwrap());
+    let deleted = |namespace: Option<Namespace>| {
+        namespace.is_none_or(|found| found.metadata.deletion_timestamp.is_some())
+    };
+    assert!(!deleted(namespaces.get_opt(&names[0]).await.unwrap()));
+    assert!(deleted(namespaces.get_opt(&names[1]).await.unwrap()));
+}
+
+#[tokio::test]
 async fn the_api_server_comes_back_with_its_objects() {
     let cluster = Cluster::builder().start().await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client().unwrap(), "default");
@@ -205,7 +275,7 @@ async fn a_job_on_simulated_nodes_completes() {
     )
     .await
     .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while jobs
         .get("work")
         .await
@@ -234,7 +304,7 @@ async fn a_control_plane_in_a_network_namespace_is_reached_by_the_forwarder() {
         .await
         .unwrap();
     let name = cluster.network_namespace().unwrap().to_owned();
-    assert!(std::path::Path::new("/run/netns").join(&name).exists());
+    assert!(Path::new("/run/netns").join(&name).exists());
     assert!(
         cluster.url().starts_with("https://127.0.0.1:"),
         "{}",
@@ -252,5 +322,5 @@ async fn a_control_plane_in_a_network_namespace_is_reached_by_the_forwarder() {
         inside.log_tail(1)
     );
     drop(cluster);
-    assert!(!std::path::Path::new("/run/netns").join(&name).exists());
+    assert!(!Path::new("/run/netns").join(&name).exists());
 }
