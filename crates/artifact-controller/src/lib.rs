@@ -1,1 +1,3 @@
-//! Will build an OSArtifact in the cluster; holds nothing yet.
+//! Renders the Dockerfile templates of OSArtifacts. The controller itself does not exist yet.
+
+pub mod template;
