@@ -92,9 +92,11 @@ impl<'a, 's> Interpreter<'a, 's> {
         self.within(result)
     }
 
-    /// A value as `%v` prints it, for error messages.
-    fn shown(&self, value: &Value) -> Vec<u8> {
-        printf::print(std::slice::from_ref(value), self.output_limit).unwrap_or_default()
+    fn cannot_range<T>(&self, over: &Value) -> Evaluated<T> {
+        match printf::print(std::slice::from_ref(over), self.output_limit) {
+            Some(shown) => self.fail([b"range can't iterate over ", shown.as_slice()].concat()),
+            None => self.output_too_large(),
+        }
     }
 
     fn write(&mut self, text: &[u8]) -> Evaluated<()> {
@@ -199,13 +201,15 @@ impl<'a, 's> Interpreter<'a, 's> {
                 Flow::Next
             }
             Value::Map(_) | Value::Nil => self.otherwise(dot, branch)?,
-            other => {
-                return self
-                    .fail([b"range can't iterate over ", self.shown(other).as_slice()].concat());
-            }
+            other => return self.cannot_range(other),
         };
         self.variables.truncate(mark);
-        Ok(flow)
+        // A break in the else of a loop leaves that loop, not the one around it, as in Go.
+        Ok(if flow == Flow::Break {
+            Flow::Next
+        } else {
+            flow
+        })
     }
 
     fn range_over_integers(

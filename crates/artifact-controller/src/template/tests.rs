@@ -144,3 +144,15 @@ fn an_address_is_not_told() {
     assert_renders("{{ printf \"%p\" . }}", "0xc00000000000");
     assert_renders("{{ printf \"%p\" .A }}", "%!p(string=x)");
 }
+
+#[test]
+fn a_break_in_the_else_of_a_loop_leaves_that_loop_only() {
+    assert_renders(
+        "{{range 2}}a{{range 0}}{{else}}{{break}}{{end}}b{{end}}",
+        "abab",
+    );
+    assert_renders(
+        "{{range 2}}a{{range 0}}{{else}}{{continue}}{{end}}b{{end}}",
+        "aa",
+    );
+}

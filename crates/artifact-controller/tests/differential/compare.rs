@@ -11,6 +11,9 @@ use super::go::{Answer, Go};
 /// How many templates are on their way between the two engines.
 const IN_FLIGHT: usize = 256;
 
+/// Most characters of a difference that are reported.
+const SHOWN: usize = 1_500;
+
 /// What became of the templates, by outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -69,7 +72,7 @@ impl Report {
         };
         *count += 1;
         if !agrees {
-            self.differences.push(format!(
+            let difference = format!(
                 "template {:?}\n  Go   {} {:?}\n  ours {}",
                 String::from_utf8_lossy(source),
                 char::from(go.outcome),
@@ -78,7 +81,9 @@ impl Report {
                     Ok(text) => format!("O {:?}", String::from_utf8_lossy(text)),
                     Err(error) => format!("{:?} {:?}", error.kind(), error.message()),
                 }
-            ));
+            );
+            self.differences
+                .push(difference.chars().take(SHOWN).collect());
         }
     }
 }

@@ -101,6 +101,7 @@ fn long_loops_end() {
 #[test]
 fn large_texts_end() {
     assert_limited("{{range 1000000000}}0123456789{{end}}");
+    assert_limited("{{range printf \"%9000000d\" 1}}{{end}}");
     assert_limited("{{range 100}}{{printf \"%1000000d\" 1}}{{end}}");
     assert_limited(&format!(
         "{{{{len (printf \"{}\" {})}}}}",
