@@ -1,3 +1,4 @@
-//! Renders the Dockerfile templates of OSArtifacts. The controller itself does not exist yet.
+//! Renders the Dockerfile templates of `OSArtifact`s. Building them is not part of it yet.
 
+pub mod render;
 pub mod template;

@@ -58,7 +58,7 @@ pub fn render(
         eval::execute(
             source,
             &nodes,
-            Value::Map(Rc::new(Map::new(values))),
+            &Value::Map(Rc::new(Map::new(values))),
             limits,
         )
     })

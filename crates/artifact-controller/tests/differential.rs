@@ -5,8 +5,10 @@
 
 mod differential {
     pub(crate) mod compare;
+    pub(crate) mod expressions;
     pub(crate) mod generator;
     pub(crate) mod go;
+    pub(crate) mod literals;
     pub(crate) mod mutator;
     pub(crate) mod random;
 }

@@ -33,7 +33,7 @@ enum Flow {
 pub(super) fn execute(
     source: &[u8],
     nodes: &[Node<'_>],
-    root: Value,
+    root: &Value,
     limits: &Limits,
 ) -> Evaluated<Vec<u8>> {
     let mut interpreter = Interpreter {
@@ -44,7 +44,7 @@ pub(super) fn execute(
         variables: vec![(&b"$"[..], root.clone())],
         place: Place::Text(0),
     };
-    interpreter.list(&root, nodes)?;
+    interpreter.list(root, nodes)?;
     Ok(interpreter.out)
 }
 

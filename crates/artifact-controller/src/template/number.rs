@@ -176,19 +176,27 @@ fn parse_unsigned(literal: &[u8]) -> Option<u64> {
 }
 
 fn parse_integer(literal: &[u8]) -> Option<i64> {
+    let (negative, digits) = split_sign(literal);
+    let magnitude = parse_unsigned(digits)?;
+    if negative {
+        0_i64.checked_sub_unsigned(magnitude)
+    } else {
+        i64::try_from(magnitude).ok()
+    }
+}
+
+/// Whether the literal begins with a minus, and what follows its sign.
+fn split_sign(literal: &[u8]) -> (bool, &[u8]) {
     match literal {
-        [b'-', digits @ ..] => 0_i64.checked_sub_unsigned(parse_unsigned(digits)?),
-        [b'+', digits @ ..] => i64::try_from(parse_unsigned(digits)?).ok(),
-        digits => i64::try_from(parse_unsigned(digits)?).ok(),
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, literal),
     }
 }
 
 /// Whether each underscore stands between digits, or between a base's prefix and a digit.
 fn underscores_separate_digits(literal: &[u8]) -> bool {
-    let unsigned = match literal {
-        [b'+' | b'-', rest @ ..] => rest,
-        rest => rest,
-    };
+    let (_, unsigned) = split_sign(literal);
     let (hexadecimal, digits, mut after_digit) = match unsigned {
         [b'0', b'x' | b'X', rest @ ..] => (true, rest, true),
         [b'0', b'b' | b'B' | b'o' | b'O', rest @ ..] => (false, rest, true),
@@ -219,11 +227,7 @@ enum FloatFault {
 
 /// A floating-point number, decimal or hexadecimal, with Go's underscores.
 fn parse_float(literal: &[u8]) -> Result<f64, FloatFault> {
-    let (negative, unsigned) = match literal {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
+    let (negative, unsigned) = split_sign(literal);
     let hexadecimal = matches!(unsigned, [b'0', b'x' | b'X', _, ..]);
     if literal.contains(&b'_') && !underscores_separate_digits(literal) {
         return Err(FloatFault::Syntax);
@@ -288,11 +292,7 @@ fn parse_hexadecimal(digits: &[u8]) -> Result<f64, FloatFault> {
             exponent += if seen_point { 0 } else { 4 };
         }
     }
-    let (exponent_sign, exponent_digits) = match exponent_digits {
-        [b'-', rest @ ..] => (-1, rest),
-        [b'+', rest @ ..] => (1, rest),
-        rest => (1, rest),
-    };
+    let (negative, exponent_digits) = split_sign(exponent_digits);
     if !seen_digit || exponent_digits.is_empty() || !exponent_digits.iter().all(u8::is_ascii_digit)
     {
         return Err(FloatFault::Syntax);
@@ -304,7 +304,8 @@ fn parse_hexadecimal(digits: &[u8]) -> Result<f64, FloatFault> {
             value
         }
     });
-    Ok(scale(mantissa, exponent + exponent_sign * written))
+    let written = if negative { -written } else { written };
+    Ok(scale(mantissa, exponent + written))
 }
 
 /// `mantissa` · 2^`exponent`, rounded once, to even.

@@ -7,6 +7,7 @@ use super::sink::Sink;
 
 /// What stands between the percent sign and the verb.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag character")]
 pub(super) struct Flags {
     pub(super) width: Option<usize>,
     pub(super) precision: Option<usize>,
