@@ -3,6 +3,8 @@
 //! `TEMPLATES` sets how many templates each of the two runs compares (default 3,000), `SEED` the
 //! seed of the second run, which is otherwise fresh and printed. Needs the `go` command.
 
+#![expect(clippy::expect_used, reason = "a helper of a test may fail the test")]
+
 mod differential {
     pub(crate) mod compare;
     pub(crate) mod expressions;
@@ -14,6 +16,7 @@ mod differential {
 }
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use differential::compare::compare;
@@ -118,5 +121,22 @@ fn the_character_tables_are_those_of_go() {
     assert!(
         ours == of_go,
         "write unicode_tables.rs anew: run `go run . unicode` in e2e/tools/gotemplate"
+    );
+}
+
+#[test]
+fn without_go_the_comparison_fails_and_says_what_is_needed() {
+    let this_test = std::env::current_exe().expect("this program");
+    let output = Command::new(this_test)
+        .args(["--exact", "the_character_tables_are_those_of_go"])
+        .env("PATH", "")
+        .output()
+        .expect("this program runs");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{printed}");
+    assert!(
+        printed.contains("the `go` command is needed to compare templates"),
+        "{printed}"
     );
 }

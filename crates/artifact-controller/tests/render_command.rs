@@ -1,5 +1,7 @@
 //! The `render` command as a user runs it.
 
+#![expect(clippy::expect_used, reason = "a helper of a test may fail the test")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

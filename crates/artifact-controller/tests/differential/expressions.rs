@@ -209,7 +209,7 @@ impl Writer<'_> {
 
     fn format(&mut self) {
         self.write("\"");
-        for _ in 0..1 + self.random.below(3) {
+        for _ in 0..=self.random.below(3) {
             self.pick(&["", "", "a", " ", "é", ":", "%%", "\\xff"]);
             self.write("%");
             for _ in 0..self.random.below(3) {

@@ -128,7 +128,7 @@ impl Writer<'_> {
             0 => self.write(" -}}"),
             1 => self.write("\n}}"),
             2 if self.random.once_in(12) => {
-                self.pick(&["-}}", "} }", " - }}", "|}}", ")}}", ",}}", ""])
+                self.pick(&["-}}", "} }", " - }}", "|}}", ")}}", ",}}", ""]);
             }
             3..=8 => self.write(" }}"),
             _ => self.write("}}"),

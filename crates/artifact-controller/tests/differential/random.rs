@@ -1,6 +1,6 @@
 //! A small generator of random numbers, so that a seed gives the same templates everywhere.
 
-/// SplitMix64.
+/// The generator known as `SplitMix64`.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 

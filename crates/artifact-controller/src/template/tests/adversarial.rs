@@ -9,7 +9,7 @@ use super::super::{Limits, TemplateErrorKind, check, render};
 use super::{assert_fails, assert_renders, outcome};
 
 /// Longest that a template may take in a build without optimisation on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn repeated(part: &str, count: usize) -> String {
     part.repeat(count)
@@ -144,9 +144,10 @@ fn widths_are_bounded_as_in_go() {
 
 #[test]
 fn many_variables_are_looked_up_quickly() {
-    let declarations: String = (0..25_000)
+    let declarations: Vec<String> = (0..25_000)
         .map(|number| format!("{{{{$v{number} := {number}}}}}"))
         .collect();
+    let declarations = declarations.concat();
     let uses = repeated("{{$v0}}", 60_000);
     let source = format!("{declarations}{uses}");
     let begin = Instant::now();
