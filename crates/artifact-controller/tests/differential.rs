@@ -3,7 +3,11 @@
 //! `TEMPLATES` sets how many templates each of the two runs compares (default 3,000), `SEED` the
 //! seed of the second run, which is otherwise fresh and printed. Needs the `go` command.
 
-#![expect(clippy::expect_used, reason = "a helper of a test may fail the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper of a test may fail the test"
+)]
 
 mod differential {
     pub(crate) mod compare;
@@ -20,7 +24,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use differential::compare::compare;
-use differential::generator::template;
+use differential::generator::{numbers, template};
 use differential::go;
 use differential::mutator::mutated;
 use differential::random::Random;
@@ -55,12 +59,10 @@ fn number_from_environment(name: &str) -> Option<u64> {
 fn run(name: &str, seed: u64) {
     let count = number_from_environment("TEMPLATES").unwrap_or(3_000);
     let mut random = Random::new(seed);
-    let sources = (0..count).map(move |number| {
-        if number % 3 == 0 {
-            mutated(&mut random)
-        } else {
-            template(&mut random)
-        }
+    let sources = (0..count).map(move |number| match number % 8 {
+        0 | 4 => mutated(&mut random),
+        7 => numbers(&mut random),
+        _ => template(&mut random),
     });
     let report = compare(name, &values(), sources);
     println!("{name} seed {seed}: {}", report.counts());
@@ -109,14 +111,14 @@ fn templates_of_a_fresh_seed_render_as_in_go() {
 
 #[test]
 fn the_character_tables_are_those_of_go() {
-    let numbers = |text: &str| -> Vec<String> {
+    let code_points = |text: &str| -> Vec<String> {
         text.split(|character: char| !character.is_ascii_alphanumeric())
             .filter(|word| word.starts_with("0x"))
             .map(str::to_owned)
             .collect()
     };
-    let ours = numbers(include_str!("../src/template/unicode_tables.rs"));
-    let of_go = numbers(&go::unicode_tables());
+    let ours = code_points(include_str!("../src/template/unicode_tables.rs"));
+    let of_go = code_points(&go::unicode_tables());
     assert!(ours.len() > 1_000, "the tables are read");
     assert!(
         ours == of_go,

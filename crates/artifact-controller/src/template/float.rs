@@ -57,8 +57,17 @@ pub(super) fn format(value: f64, verb: u8, precision: Precision) -> Vec<u8> {
 }
 
 impl Decimal {
+    /// The fewest digits that are read back as the number, and of these the closest; if two are
+    /// equally close, the even one, where Rust takes the upper one.
     fn shortest(value: f64) -> Self {
-        Self::parse(&format!("{value:e}"))
+        let shortest = Self::parse(&format!("{value:e}"));
+        let after_point = shortest.digits.len().saturating_sub(1);
+        let rounded = format!("{value:.after_point$e}");
+        if rounded.parse() == Ok(value) {
+            Self::parse(&rounded)
+        } else {
+            shortest
+        }
     }
 
     /// Rounded to so many digits in all, halves to even.

@@ -22,7 +22,7 @@ impl Default for Limits {
         Self {
             input_bytes: 1 << 20,
             output_bytes: 8 << 20,
-            function_bytes: 64 << 20,
+            function_bytes: 32 << 20,
             steps: 5_000_000,
             nesting: 1_000,
         }

@@ -3,7 +3,38 @@
 use super::generator::{VARIABLES, Writer};
 use super::literals;
 
+/// Fractions that a binary number can hold exactly.
+const FRACTIONS: &[&str] = &["0625", "125", "25", "375", "5", "75", "875", "9375"];
+
 impl Writer<'_> {
+    /// Prints numbers in random formats.
+    pub(crate) fn numbers(&mut self) {
+        for _ in 0..12 {
+            self.write("{{");
+            if self.random.once_in(2) {
+                self.write("printf \"%");
+                for _ in 0..self.random.below(3) {
+                    self.pick(&["+", "-", "#", " ", "0"]);
+                }
+                if self.random.once_in(3) {
+                    self.pick(&["9", "30"]);
+                }
+                if !self.random.once_in(3) {
+                    let digits = self.random.below(25);
+                    self.write(&format!(".{digits}"));
+                }
+                self.pick(&["v", "e", "E", "f", "g", "G", "x", "X", "b", "g", "e", "f"]);
+                self.write("\" ");
+            }
+            match self.random.below(4) {
+                0 => self.pick(literals::FLOATS),
+                1 => self.pick(literals::SPELLINGS),
+                _ => self.random_float(),
+            }
+            self.write("}} ");
+        }
+    }
+
     pub(crate) fn pipeline(&mut self, depth: usize) {
         self.command(depth);
         while self.random.once_in(4) {
@@ -183,7 +214,7 @@ impl Writer<'_> {
 
     fn random_float(&mut self) {
         let bits = self.random.bits();
-        let text = match self.random.below(5) {
+        let text = match self.random.below(6) {
             0 => {
                 let value = f64::from_bits(bits);
                 let value = if value.is_finite() { value } else { 1.0 };
@@ -196,12 +227,14 @@ impl Writer<'_> {
                 self.random.below(100_000),
                 self.random.below(40)
             ),
-            // What lies in the middle between two shorter numbers, and is rounded to even.
-            3 => format!(
+            // Large numbers with a fraction, of which few digits are left.
+            4 => format!(
                 "{}.{}",
-                bits % 10_000,
-                ["0625", "125", "25", "375", "5", "75", "875"][self.random.below(7)]
+                bits >> (11 + self.random.below(10)),
+                self.random.pick(FRACTIONS)
             ),
+            // What lies in the middle between two shorter numbers, and is rounded to even.
+            3 => format!("{}.{}", bits % 10_000, self.random.pick(FRACTIONS)),
             _ => format!("{}", bits >> 1 >> self.random.below(63)),
         };
         self.write(&text);

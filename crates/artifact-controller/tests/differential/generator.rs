@@ -8,16 +8,17 @@ pub(crate) const VARIABLES: &[&str] = &["$x", "$y", "$value", "$k", "$é"];
 
 /// A template of a few pieces.
 pub(crate) fn template(random: &mut Random) -> Vec<u8> {
-    let mut writer = Writer {
-        random,
-        out: Vec::new(),
-        ranges: 0,
-        variables: Vec::new(),
-    };
-    let pieces = 1 + writer.random.below(4);
-    for _ in 0..pieces {
+    let mut writer = Writer::new(random);
+    for _ in 0..=writer.random.below(4) {
         writer.piece(3);
     }
+    writer.out
+}
+
+/// A template that prints numbers.
+pub(crate) fn numbers(random: &mut Random) -> Vec<u8> {
+    let mut writer = Writer::new(random);
+    writer.numbers();
     writer.out
 }
 
@@ -28,7 +29,15 @@ pub(crate) struct Writer<'r> {
     pub(crate) variables: Vec<&'static str>,
 }
 
-impl Writer<'_> {
+impl<'r> Writer<'r> {
+    fn new(random: &'r mut Random) -> Self {
+        Self {
+            random,
+            out: Vec::new(),
+            ranges: 0,
+            variables: Vec::new(),
+        }
+    }
     pub(crate) fn write(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }

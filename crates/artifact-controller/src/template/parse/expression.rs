@@ -16,7 +16,7 @@ impl<'s> Parser<'s> {
             position: self.peek_non_space().position,
             assigns: false,
             variables: Vec::new(),
-            commands: Vec::new(),
+            commands: Vec::with_capacity(1),
         };
         while self.declaration(context, &mut pipe)? {}
         loop {
@@ -105,7 +105,7 @@ impl<'s> Parser<'s> {
     fn command(&mut self) -> Parsed<Command<'s>> {
         let mut command = Command {
             position: self.peek_non_space().position,
-            arguments: Vec::new(),
+            arguments: Vec::with_capacity(1),
         };
         loop {
             self.peek_non_space();

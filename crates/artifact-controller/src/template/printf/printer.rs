@@ -134,6 +134,9 @@ impl Printer {
 
     fn quoted(&mut self, text: &[u8]) {
         let text = self.truncated(text);
+        if !self.out.has_room(text.len()) {
+            return;
+        }
         if self.flags.sharp && text::can_backquote(text) {
             self.pad(&[b"`", text, b"`"].concat());
         } else {
@@ -147,6 +150,9 @@ impl Printer {
             .flags
             .precision
             .map_or(text.len(), |digits| digits.min(text.len()));
+        if !self.out.has_room(length) {
+            return;
+        }
         let prefix: &[u8] = match (self.flags.sharp, upper) {
             (false, _) => b"",
             (true, false) => b"0x",

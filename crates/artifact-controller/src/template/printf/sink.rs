@@ -33,6 +33,12 @@ impl Sink {
         }
     }
 
+    /// Whether so many bytes can still be written; if not, the text counts as too large.
+    pub(super) fn has_room(&mut self, count: usize) -> bool {
+        self.overflowed |= count > self.limit - self.bytes.len();
+        !self.overflowed
+    }
+
     pub(super) fn overflowed(&self) -> bool {
         self.overflowed
     }
