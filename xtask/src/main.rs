@@ -1,5 +1,6 @@
 //! Every developer command of this repository: `cargo xtask COMMAND`. One file or folder per command.
 
+mod demo;
 mod deny;
 mod generate;
 mod soak;
@@ -55,10 +56,6 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Test(arguments) => test::run(&workspace, arguments),
         Command::Deny(arguments) => deny::run(&workspace, arguments),
         Command::Soak(arguments) => soak::run(&workspace, arguments),
-        Command::Demo { arguments } => Err(workspace.become_cargo(
-            ["run", "--quiet", "--package", "demo", "--"]
-                .into_iter()
-                .chain(arguments.iter().map(String::as_str)),
-        )),
+        Command::Demo { arguments } => demo::run(&workspace, arguments),
     }
 }

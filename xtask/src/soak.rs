@@ -55,7 +55,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
         );
         let mut command = workspace.cargo(["test", "--workspace", "--quiet", "--test", TARGET]);
         command
-            .envs([test::binaries(workspace)])
+            .envs(workspace.program_variables())
             .env("KAIROS_E2E_SEED", seed.to_string());
         if let Some(kills) = arguments.kills {
             command.env("KAIROS_E2E_KILLS", kills.to_string());

@@ -83,23 +83,28 @@ impl Workspace {
         command
     }
 
-    /// Runs cargo in place of this process, so that signals (Ctrl-C) and the exit code are its own. Returns only when
-    /// that fails.
-    pub(crate) fn become_cargo<'a>(
-        &self,
-        arguments: impl IntoIterator<Item = &'a str>,
-    ) -> anyhow::Error {
-        use std::os::unix::process::CommandExt;
-        // Not at the root: the paths among the arguments are relative to where the user stands.
-        let manifest = self.root.join("Cargo.toml");
-        let mut arguments = arguments.into_iter();
-        let mut command = cargo();
+    /// Folder of our own programs, in the profile that tests use.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.target_directory.join("debug")
+    }
+
+    /// A command that runs one of our own programs, with the variables by which it finds the others.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs().join(name));
+        command.envs(self.program_variables());
         command
-            .args(arguments.next())
-            .arg("--manifest-path")
-            .arg(manifest)
-            .args(arguments);
-        anyhow::Error::new(command.exec()).context("failed to start cargo: is it on the PATH?")
+    }
+
+    /// The variables by which tests and the demo find our own programs.
+    pub(crate) fn program_variables(&self) -> [(&'static str, String); 2] {
+        let programs = self.programs();
+        [
+            ("KAIROS_E2E_BIN_DIR", programs.display().to_string()),
+            (
+                "KAIROS_E2E_GUARD",
+                programs.join("e2e-guard").display().to_string(),
+            ),
+        ]
     }
 
     /// Every file that git tracks or would track (new files too, ignored ones not), relative to the root, sorted.
@@ -140,6 +145,18 @@ impl Workspace {
     }
 }
 
+/// Cargo without what the cargo that runs this program has set for it: build scripts that watch these variables (ring's)
+/// would run again, and with them nearly everything would be compiled again, whenever somebody calls cargo by hand.
 fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_")
+            || text.starts_with("CARGO_MANIFEST_")
+            || text == "LD_LIBRARY_PATH"
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
 }

@@ -5,7 +5,7 @@ mod cause;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStep};
+use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus, NodeStep};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -75,28 +75,35 @@ pub async fn observe(
 
 /// Whether an entry is reserved without a Job that the caches show: only then may a Job be created on the word of an
 /// earlier pass, and only on a status read live.
-pub fn has_open_reservation(caches: &Caches, node_op: &NodeOp) -> bool {
+pub fn has_open_reservation(
+    caches: &Caches,
+    created: &BTreeMap<String, Arc<WatchedJob>>,
+    node_op: &NodeOp,
+) -> bool {
     let Some(status) = &node_op.status else {
         return false;
     };
-    let reserved = || {
-        status
-            .node_statuses
-            .values()
-            .filter(|entry| entry.step == Some(NodeStep::Reserved))
-    };
-    if reserved().next().is_none() {
+    let is_reserved = |entry: &&NodeStatus| entry.step == Some(NodeStep::Reserved);
+    let mut reserved = status
+        .node_statuses
+        .values()
+        .filter(is_reserved)
+        .filter(|entry| !is_in(created, entry))
+        .peekable();
+    if reserved.peek().is_none() {
         return false;
     }
-    let jobs: std::collections::BTreeSet<String> = own_jobs(caches, node_op)
-        .map(|job| job.name().to_owned())
+    let shown = own_jobs(caches, node_op)
+        .map(|job| (job.name().to_owned(), job))
         .collect();
-    reserved().any(|entry| {
-        entry
-            .job_name
-            .as_ref()
-            .is_none_or(|job| !jobs.contains(job))
-    })
+    reserved.any(|entry| !is_in(&shown, entry))
+}
+
+fn is_in(jobs: &BTreeMap<String, Arc<WatchedJob>>, entry: &NodeStatus) -> bool {
+    entry
+        .job_name
+        .as_ref()
+        .is_some_and(|job| jobs.contains_key(job))
 }
 
 /// The NodeOp's Jobs in the cache. An adopted NodeOp also has those that its status names, whoever owns them.

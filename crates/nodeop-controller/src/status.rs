@@ -310,24 +310,24 @@ fn count(entries: &BTreeMap<String, NodeStatus>, matching: usize, outcome: &Outc
     let failed = number(&|entry| entry.phase == NodePhase::Failed);
     let completed = number(&|entry| entry.phase == NodePhase::Completed);
     let skipped = number(&is_skip);
-    let done = completed + failed;
+    let ended = completed + failed;
     let total = match outcome {
         Outcome::Ended { not_started } | Outcome::AdoptedEnded { not_started } => {
-            done + i64::try_from(*not_started).unwrap_or(i64::MAX)
+            ended + i64::try_from(*not_started).unwrap_or(i64::MAX)
         }
         // Nodes that ended and no longer match still count: they were part of the operation.
         Outcome::Running | Outcome::Waiting { .. } => i64::try_from(matching)
             .unwrap_or(i64::MAX)
-            .max(done + running),
+            .max(ended + running),
     };
     NodeCounts {
         total,
-        pending: (total - done - running).max(0),
+        pending: (total - ended - running).max(0),
         running,
         completed,
         failed,
         skipped,
-        done: format!("{done}/{total}"),
+        done: format!("{completed}/{total}"),
     }
 }
 

@@ -216,3 +216,140 @@ impl AsyncWrite for BoundedStream {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
+
+    fn state() -> AdminState {
+        AdminState {
+            readiness: Readiness::default(),
+            metrics: Metrics::new("sample-controller", "1.2.3"),
+            log: crate::logging::detached("info"),
+        }
+    }
+
+    async fn serve(state: AdminState) -> SocketAddr {
+        let server = AdminServer::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let address = server.address();
+        tokio::spawn(server.serve(state));
+        address
+    }
+
+    /// The whole answer to one request.
+    async fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn ready_only_when_every_condition_holds() {
+        let state = state();
+        let nodes = state.readiness.register("nodes");
+        let address = serve(state).await;
+        let answer = ask(address, "GET", "/readyz", "").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.ends_with("waiting for: nodes\n"), "{answer}");
+        assert!(
+            ask(address, "GET", "/livez", "")
+                .await
+                .starts_with("HTTP/1.1 200")
+        );
+        nodes.set_ready();
+        assert!(
+            ask(address, "GET", "/readyz", "")
+                .await
+                .starts_with("HTTP/1.1 200")
+        );
+    }
+
+    #[tokio::test]
+    async fn metrics_are_open_metrics() {
+        let address = serve(state()).await;
+        let answer = ask(address, "GET", "/metrics", "").await;
+        assert!(
+            answer.contains("content-type: application/openmetrics-text"),
+            "{answer}"
+        );
+        assert!(answer.ends_with("# EOF\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn the_log_level_is_changed_from_loopback() {
+        let state = state();
+        let address = serve(state.clone()).await;
+        let answer = ask(address, "PUT", "/loglevel", "debug").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(state.log.level(), "debug");
+        let answer = ask(address, "PUT", "/loglevel", "loud=very").await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(
+            ask(address, "GET", "/loglevel", "")
+                .await
+                .ends_with("debug\n")
+        );
+    }
+
+    #[tokio::test]
+    async fn the_log_level_is_not_changed_from_elsewhere() {
+        let state = state();
+        for peer in ["10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+            let peer = ConnectInfo(Peer(peer.parse().unwrap()));
+            let (code, text) = set_log_level(State(state.clone()), peer, "debug".to_owned()).await;
+            assert_eq!(code, StatusCode::FORBIDDEN, "{text}");
+        }
+        let peer = ConnectInfo(Peer("[::ffff:127.0.0.1]:1".parse().unwrap()));
+        assert_eq!(state.log.level(), "info");
+        assert_eq!(
+            set_log_level(State(state), peer, "debug".to_owned())
+                .await
+                .0,
+            StatusCode::OK
+        );
+    }
+
+    #[tokio::test]
+    async fn a_long_body_is_refused() {
+        let address = serve(state()).await;
+        let answer = ask(address, "PUT", "/loglevel", &"x".repeat(MAX_BODY_BYTES + 1)).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_connections_give_way() {
+        let address = serve(state()).await;
+        let begun = Instant::now();
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let answer = ask(address, "GET", "/livez", "").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(
+            begun.elapsed() >= CONNECTION_LIFETIME,
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named() {
+        let address = serve(state()).await;
+        let error = AdminServer::bind(address).await.unwrap_err().to_string();
+        assert!(
+            error.contains(&address.to_string()) && error.contains("--admin-address"),
+            "{error}"
+        );
+    }
+}

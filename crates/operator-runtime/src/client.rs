@@ -210,3 +210,152 @@ pub fn describe(error: &kube::Error) -> String {
     };
     crate::names::cut_text(&text, LONGEST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const VERSION: &str = r#"{"major":"1","minor":"36","gitVersion":"v1.36.0","gitCommit":"","gitTreeState":"","buildDate":"","goVersion":"","compiler":"","platform":""}"#;
+
+    /// An HTTP server that refuses the first `refusals` requests as too many; returns its clients and the requests it saw.
+    async fn throttling_server(refusals: usize) -> (Clients, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                let earlier = log.lock().unwrap().len();
+                log.lock()
+                    .unwrap()
+                    .push(String::from_utf8_lossy(&request[..length]).into_owned());
+                let (status, body) = if earlier < refusals {
+                    (
+                        "429 Too Many Requests",
+                        r#"{"kind":"Status","apiVersion":"v1","code":429,"reason":"TooManyRequests","message":"slow down"}"#,
+                    )
+                } else {
+                    ("200 OK", VERSION)
+                };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let config = Config::new(format!("http://{address}").parse().unwrap());
+        (
+            Clients::from_config(config, "sample-controller/1.2.3").unwrap(),
+            seen,
+        )
+    }
+
+    #[tokio::test]
+    async fn the_usual_client_repeats_what_was_throttled() {
+        let (clients, seen) = throttling_server(2).await;
+        let version = deadline(
+            Duration::from_secs(20),
+            "ask",
+            clients.api.apiserver_version(),
+        )
+        .await
+        .unwrap();
+        assert_eq!(version.git_version, "v1.36.0");
+        assert_eq!(seen.lock().unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn the_client_without_retry_sends_one_request() {
+        let (clients, seen) = throttling_server(2).await;
+        let error = deadline(
+            Duration::from_secs(20),
+            "ask",
+            clients.without_retry.apiserver_version(),
+        )
+        .await
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to ask: slow down (429 TooManyRequests)"
+        );
+        assert_eq!(seen.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn requests_say_who_sends_them() {
+        let (clients, seen) = throttling_server(0).await;
+        deadline(
+            Duration::from_secs(20),
+            "ask",
+            clients.api.apiserver_version(),
+        )
+        .await
+        .unwrap();
+        let request = seen.lock().unwrap()[0].to_ascii_lowercase();
+        assert!(
+            request.contains("user-agent: sample-controller/1.2.3\r\n"),
+            "{request}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_says_what_got_no_answer() {
+        let call = std::future::pending::<Result<(), kube::Error>>();
+        let error = deadline(Duration::from_secs(30), "create job team/first", call)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to create job team/first: no answer from the API server within 30 s"
+        );
+        assert!(error.status().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_taken_name_is_no_conflict() {
+        let refused = |reason: &str| {
+            let status = kube::core::Status {
+                code: 409,
+                reason: reason.to_owned(),
+                ..kube::core::Status::default()
+            };
+            async { Err::<(), _>(kube::Error::Api(Box::new(status))) }
+        };
+        let taken = deadline(Duration::from_secs(1), "create", refused("AlreadyExists"))
+            .await
+            .unwrap_err();
+        assert!(taken.is_already_exists() && !taken.is_conflict());
+        let changed = deadline(Duration::from_secs(1), "patch", refused("Conflict"))
+            .await
+            .unwrap_err();
+        assert!(changed.is_conflict() && !changed.is_already_exists());
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_does_not_exist_is_named() {
+        let error = Clients::new(Some(Path::new("/does/not/exist")), "sample/1")
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("failed to use the kubeconfig /does/not/exist: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_user_agent_with_a_line_break_is_refused() {
+        let config = Config::new("http://127.0.0.1:1".parse().unwrap());
+        let error = Clients::from_config(config, "sample\n1")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("printable ASCII"), "{error}");
+    }
+}

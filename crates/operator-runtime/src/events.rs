@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Events written at the same time; more wait, within their deadline.
+/// Events written at the same time; more wait for their turn.
 const CONCURRENCY: usize = 4;
-/// Deadline of one Event, the wait for its turn included.
+/// Events that may wait; more are dropped.
+const WAITING: u32 = 1024;
+/// Deadline of the write of one Event.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Limits that the API server sets for events.k8s.io/v1.
 const MAX_NAME: usize = 253;
@@ -58,7 +60,7 @@ pub enum Published {
     Created,
     /// It had been published before.
     Repeated,
-    /// It could not be written; counted and logged. Nothing else depends on it.
+    /// It could not be written, or too many were waiting; counted and logged. Nothing else depends on it.
     Failed,
 }
 
@@ -69,6 +71,7 @@ pub struct EventPublisher {
     controller: String,
     instance: String,
     turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     metrics: Metrics,
 }
 
@@ -90,12 +93,32 @@ impl EventPublisher {
             controller: controller.to_owned(),
             instance: cut_to(identity, MAX_REASON).to_owned(),
             turns: Arc::new(Semaphore::new(CONCURRENCY)),
+            places: Arc::new(Semaphore::new(WAITING as usize)),
             metrics,
         }
     }
 
-    /// Publishes one Event, and returns when it is written or given up: five seconds at the most.
-    pub async fn publish(&self, notice: Notice) -> Published {
+    /// Publishes one Event in the background. Needs a running tokio runtime.
+    ///
+    /// A crash may lose it: where that matters, use [`EventPublisher::publish_and_wait`] before recording that it was said.
+    pub fn publish(&self, notice: Notice) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            tracing::warn!(
+                reason = notice.reason,
+                "an event is lost: {WAITING} others are waiting"
+            );
+            self.count(EventOutcome::failed);
+            return;
+        };
+        let publisher = self.clone();
+        tokio::spawn(async move {
+            publisher.publish_and_wait(notice).await;
+            drop(place);
+        });
+    }
+
+    /// Publishes one Event, and returns when it is written or given up. Repeating it after a crash makes no second one.
+    pub async fn publish_and_wait(&self, notice: Notice) -> Published {
         let event = build(&notice, &self.controller, &self.instance, Timestamp::now());
         let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
@@ -104,26 +127,41 @@ impl EventPublisher {
             event.metadata.name.as_deref().unwrap_or_default()
         );
         let parameters = PostParams::default();
-        let written = deadline(LIMIT, what, async {
-            let _turn = self.turns.acquire().await;
-            api.create(&parameters, &event).await
-        })
-        .await;
-        let (published, outcome) = match written {
-            Ok(_) => (Published::Created, EventOutcome::created),
+        let turn = self.turns.acquire().await;
+        let written = deadline(LIMIT, what, api.create(&parameters, &event)).await;
+        drop(turn);
+        match written {
+            Ok(_) => {
+                self.count(EventOutcome::created);
+                Published::Created
+            }
             Err(error) if error.is_already_exists() => {
-                (Published::Repeated, EventOutcome::repeated)
+                self.count(EventOutcome::repeated);
+                Published::Repeated
             }
             Err(error) => {
                 tracing::warn!(reason = notice.reason, %error, "an event is lost");
-                (Published::Failed, EventOutcome::failed)
+                self.count(EventOutcome::failed);
+                Published::Failed
             }
-        };
+        }
+    }
+
+    /// Waits until all Events in the background are written or given up, for at most `limit`.
+    pub async fn flush(&self, limit: Duration) {
+        if tokio::time::timeout(limit, self.places.acquire_many(WAITING))
+            .await
+            .is_err()
+        {
+            tracing::warn!("some events are lost: the process ends before they are written");
+        }
+    }
+
+    fn count(&self, outcome: EventOutcome) {
         self.metrics
             .events
             .get_or_create(&EventLabels { outcome })
             .inc();
-        published
     }
 }
 
@@ -190,4 +228,169 @@ fn event_name(notice: &Notice) -> String {
 /// At most `max` bytes of a text, without a mark where it was cut.
 fn cut_to(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Answer, ApiServer};
+    use serde_json::json;
+
+    fn notice() -> Notice {
+        Notice {
+            regarding: ObjectReference {
+                kind: Some("Sample".to_owned()),
+                namespace: Some("team".to_owned()),
+                name: Some("first".to_owned()),
+                uid: Some("0000-1".to_owned()),
+                ..ObjectReference::default()
+            },
+            related: None,
+            kind: NoticeKind::Warning,
+            reason: "NodeFailed",
+            action: "Run",
+            note: "node-1 failed".to_owned(),
+            key: "node-1".to_owned(),
+        }
+    }
+
+    fn named(change: impl FnOnce(&mut Notice)) -> String {
+        let mut notice = notice();
+        change(&mut notice);
+        event_name(&notice)
+    }
+
+    #[test]
+    fn a_name_follows_from_object_reason_and_key_only() {
+        let name = named(|_| ());
+        assert!(name.starts_with("first."), "{name}");
+        assert_eq!(
+            named(|notice| notice.note = "otherwise put".to_owned()),
+            name
+        );
+        assert_ne!(named(|notice| notice.key = "node-2".to_owned()), name);
+        assert_ne!(named(|notice| notice.reason = "NodeSkipped"), name);
+        assert_ne!(
+            named(|notice| notice.regarding.uid = Some("0000-2".to_owned())),
+            name
+        );
+    }
+
+    #[test]
+    fn long_and_odd_object_names_make_valid_event_names() {
+        let long = named(|notice| notice.regarding.name = Some("n.".repeat(126) + "n"));
+        assert!(long.len() <= MAX_NAME, "{}", long.len());
+        assert!(!long.contains(".."), "{long}");
+        let odd = named(|notice| notice.regarding.name = Some("system:Node".to_owned()));
+        assert!(odd.starts_with("system--ode."), "{odd}");
+        let none = named(|notice| notice.regarding.name = None);
+        assert!(!none.is_empty() && !none.contains('.'), "{none}");
+    }
+
+    #[test]
+    fn an_event_keeps_the_limits_of_the_api_server() {
+        let mut long = notice();
+        long.note = "ä".repeat(2000);
+        let event = build(&long, "sample-controller", "pod-1", Timestamp::UNIX_EPOCH);
+        assert!(event.note.unwrap().len() <= MAX_NOTE);
+        assert_eq!(event.type_.as_deref(), Some("Warning"));
+        assert_eq!(
+            event.reporting_controller.as_deref(),
+            Some("sample-controller")
+        );
+    }
+
+    #[test]
+    fn a_cluster_scoped_object_has_its_events_in_default() {
+        let mut node = notice();
+        node.regarding.namespace = None;
+        let event = build(&node, "sample-controller", "pod-1", Timestamp::UNIX_EPOCH);
+        assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
+    }
+
+    fn publisher(server: &ApiServer) -> (EventPublisher, Metrics) {
+        let metrics = Metrics::new("sample-controller", "1.2.3");
+        let publisher = EventPublisher::new(
+            server.client(),
+            "sample-controller",
+            "pod-1",
+            metrics.clone(),
+        );
+        (publisher, metrics)
+    }
+
+    fn counted(metrics: &Metrics, outcome: &str) -> bool {
+        let line = format!("kubernetes_events_total{{outcome=\"{outcome}\"}} 1\n");
+        metrics.encode().unwrap().contains(&line)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn publishing_again_makes_no_second_event() {
+        let server = ApiServer::start(|request| match request.earlier {
+            0 => Answer::Json(201, request.body.clone()),
+            _ => Answer::status(409, "AlreadyExists"),
+        });
+        let (publisher, metrics) = publisher(&server);
+        assert_eq!(
+            publisher.publish_and_wait(notice()).await,
+            Published::Created
+        );
+        assert_eq!(
+            publisher.publish_and_wait(notice()).await,
+            Published::Repeated
+        );
+        assert!(counted(&metrics, "created") && counted(&metrics, "repeated"));
+        let requests = server.requests();
+        assert_eq!(
+            requests[0].path,
+            "/apis/events.k8s.io/v1/namespaces/team/events"
+        );
+        assert_eq!(
+            requests[0].body["metadata"]["name"],
+            requests[1].body["metadata"]["name"]
+        );
+        assert_eq!(requests[0].body["regarding"]["uid"], json!("0000-1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_costs_one_event_and_no_more() {
+        let server = ApiServer::start(|_| Answer::Never);
+        let (publisher, metrics) = publisher(&server);
+        let begun = tokio::time::Instant::now();
+        assert_eq!(
+            publisher.publish_and_wait(notice()).await,
+            Published::Failed
+        );
+        assert_eq!(begun.elapsed(), LIMIT);
+        assert!(counted(&metrics, "failed"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn flushing_waits_for_events_in_the_background() {
+        let server = ApiServer::start(|request| Answer::Json(201, request.body.clone()));
+        let (publisher, _) = publisher(&server);
+        for node in 0..10 {
+            publisher.publish(Notice {
+                key: format!("node-{node}"),
+                ..notice()
+            });
+        }
+        publisher.flush(LIMIT).await;
+        assert_eq!(server.requests().len(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_waiting_events_are_dropped_and_counted() {
+        let server = ApiServer::start(|_| Answer::Never);
+        let (publisher, metrics) = publisher(&server);
+        for node in 0..=WAITING {
+            publisher.publish(Notice {
+                key: format!("node-{node}"),
+                ..notice()
+            });
+        }
+        assert!(counted(&metrics, "failed"));
+        tokio::time::sleep(LIMIT / 2).await;
+        assert_eq!(server.requests().len(), CONCURRENCY);
+    }
 }

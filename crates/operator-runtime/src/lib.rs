@@ -32,3 +32,6 @@ pub mod names;
 pub mod readiness;
 pub mod run;
 pub mod shutdown;
+
+#[cfg(test)]
+mod testing;

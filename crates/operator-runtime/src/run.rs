@@ -16,6 +16,9 @@ use crate::shutdown::Shutdown;
 use anyhow::{Context as _, bail};
 use std::time::Duration;
 
+/// How long the last Events may take at the end.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
 /// Which controller this is: `env!("CARGO_PKG_NAME")` and `env!("CARGO_PKG_VERSION")`.
 #[derive(Debug, Clone, Copy)]
 pub struct ControllerInfo {
@@ -132,11 +135,13 @@ where
             metrics: metrics.clone(),
             leadership,
             shutdown: shutdown.clone(),
-            events,
+            events: events.clone(),
         };
         let controller = build(chassis);
         reached.set_ready();
-        supervise(controller, lease, &shutdown, args.shutdown_grace()).await
+        let result = supervise(controller, lease, &shutdown, args.shutdown_grace()).await;
+        events.flush(FLUSH_LIMIT).await;
+        result
     };
     tokio::select! {
         result = controller => result,
@@ -238,3 +243,6 @@ async fn release(lease: Option<LeaseHolder>) {
         lease.release().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,14 +8,13 @@ mod table;
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 
-use crate::{deny, tidy, workspace::Workspace};
+use crate::{demo, deny, tidy, workspace::Workspace};
 
 use parts::Part;
 use runner::Counts;
@@ -40,7 +39,7 @@ pub(crate) struct Arguments {
     /// Only what needs real nodes (root).
     #[arg(long)]
     nodes: bool,
-    /// Build and use this Kubernetes instead of the pinned one, for example v1.33.5 (with --api or --sim).
+    /// Build and use this Kubernetes instead of the pinned one, for example v1.33.5, or v1.33.x for the newest 1.33 (with --api or --sim).
     #[arg(long, value_name = "VERSION", value_parser = kubernetes_version)]
     kubernetes: Option<String>,
 }
@@ -61,7 +60,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     } else {
         named.clone()
     };
-    let build = build_row(workspace)?;
+    let build = build_row(workspace, &selected)?;
     let builds = build.is_good();
     rows.push(build);
     if !builds {
@@ -73,10 +72,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
         .context("failed to read CONTRIBUTING.md, which holds the time budgets")?;
     let budgets = budget::read(&contributing)?;
     for part in selected {
-        if part == Part::Nodes && !is_root()? {
-            let reason = "real nodes need root: run `cargo xtask test --nodes` as root";
-            println!("nodes: not run, {reason}");
-            rows.push(Row::not_run(part.name(), reason, named.contains(&part)));
+        if part == Part::Nodes
+            && let Some(reason) = demo::why_no_real_nodes(workspace)?
+        {
+            println!("nodes: not run: {reason}");
+            rows.push(Row::not_run(part.name(), &reason, named.contains(&part)));
             continue;
         }
         let budget = budgets.get(part.name()).copied();
@@ -103,25 +103,13 @@ fn named(arguments: &Arguments) -> Vec<Part> {
         .collect()
 }
 
-/// What the tests read: where our binaries are, and which Kubernetes is asked for.
+/// What the tests read: where our programs are, and which Kubernetes is asked for.
 fn environment(workspace: &Workspace, arguments: &Arguments) -> Vec<(&'static str, String)> {
-    let mut environment = vec![binaries(workspace)];
+    let mut environment = workspace.program_variables().to_vec();
     if let Some(version) = &arguments.kubernetes {
         environment.push(("KAIROS_E2E_KUBERNETES", version.clone()));
     }
     environment
-}
-
-/// The variable by which tests find our own programs.
-pub(crate) fn binaries(workspace: &Workspace) -> (&'static str, String) {
-    (
-        "KAIROS_E2E_BIN_DIR",
-        workspace
-            .target_directory
-            .join("debug")
-            .display()
-            .to_string(),
-    )
 }
 
 fn tidy_row(workspace: &Workspace) -> anyhow::Result<Row> {
@@ -144,11 +132,16 @@ fn deny_row(workspace: &Workspace) -> anyhow::Result<Row> {
     Ok(Row::ran("deny", counts, start.elapsed(), None))
 }
 
-/// Builds before anything runs, so that the time of a part is not the compiler's.
-fn build_row(workspace: &Workspace) -> anyhow::Result<Row> {
+/// Builds before anything runs, so that the time of a part is not the compiler's. Unit tests alone do not wait for the
+/// others, and do not fail when those do not compile.
+fn build_row(workspace: &Workspace, selected: &[Part]) -> anyhow::Result<Row> {
     println!("building");
     let start = Instant::now();
-    if !runner::build(workspace)? {
+    let built = match (selected, parts::runs(workspace, Part::Unit).first()) {
+        ([Part::Unit], Some(selection)) => runner::build_selection(workspace, selection)?,
+        _ => runner::build(workspace)?,
+    };
+    if !built {
         return Ok(Row::failed(
             "build",
             "something does not compile; rustc says what above",
@@ -180,22 +173,14 @@ fn part_row(
     Ok(row)
 }
 
-fn is_root() -> anyhow::Result<bool> {
-    let metadata =
-        fs::metadata("/proc/self").context("failed to read /proc/self, which tells the user id")?;
-    Ok(metadata.uid() == 0)
-}
-
-/// Accepts `v1.MINOR.PATCH`.
+/// Accepts `v1.MINOR`, `v1.MINOR.x` (its newest patch release) and `v1.MINOR.PATCH`.
 fn kubernetes_version(text: &str) -> Result<String, String> {
-    let numbers: Option<Vec<u32>> = text.strip_prefix('v').map(|rest| {
-        rest.split('.')
-            .map_while(|number| number.parse().ok())
-            .collect()
-    });
-    match numbers.as_deref() {
-        Some([1, _, _]) if text.split('.').count() == 3 => Ok(text.to_owned()),
-        _ => Err("write it as v1.MINOR.PATCH, for example v1.33.5".to_owned()),
+    let is_number = |part: &str| part.parse::<u32>().is_ok();
+    let parts: Vec<&str> = text.split('.').collect();
+    match parts[..] {
+        ["v1", minor] | ["v1", minor, "x"] if is_number(minor) => Ok(text.to_owned()),
+        ["v1", minor, patch] if is_number(minor) && is_number(patch) => Ok(text.to_owned()),
+        _ => Err("write it as v1.33.5, or v1.33.x for the newest of 1.33".to_owned()),
     }
 }
 
@@ -204,12 +189,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kubernetes_version_has_a_v_and_three_numbers() {
-        assert!(kubernetes_version("v1.33.5").is_ok());
+    fn a_kubernetes_version_is_a_patch_or_the_newest_of_a_minor() {
+        for right in ["v1.33.5", "v1.33.x", "v1.33"] {
+            assert!(kubernetes_version(right).is_ok(), "{right}");
+        }
         for wrong in [
             "1.33.5",
-            "v1.33",
-            "v1.33.x",
+            "v1",
+            "v1.x",
             "v2.0.0",
             "v1.33.5.1",
             "v1.33.5-rc.0",

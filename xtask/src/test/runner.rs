@@ -29,10 +29,21 @@ impl AddAssign for Counts {
 /// In one call, because cargo picks the features of dependencies per call: building programs apart from tests would
 /// compile most dependencies twice.
 pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<bool> {
+    let arguments = ["build", "--workspace", "--bins", "--tests", "--quiet"];
     let status = workspace
-        .cargo(["build", "--workspace", "--bins", "--tests", "--quiet"])
+        .cargo(arguments)
         .status()
         .context("failed to start `cargo build`")?;
+    Ok(status.success())
+}
+
+/// Builds the tests of one selection only. True when they build.
+pub(super) fn build_selection(workspace: &Workspace, selection: &[String]) -> anyhow::Result<bool> {
+    let mut command = workspace.cargo(["test", "--workspace", "--no-run", "--quiet"]);
+    let status = command
+        .args(selection)
+        .status()
+        .context("failed to start `cargo test`")?;
     Ok(status.success())
 }
 

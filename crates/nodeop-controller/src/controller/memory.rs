@@ -14,6 +14,9 @@ use crate::watched::WatchedJob;
 /// A created Job that the watch has not shown for this long is asked for instead.
 const CREATED_JOB_AGE: Duration = Duration::from_secs(10);
 
+/// Entries beyond twice the number of NodeOps that may stay before those of deleted ones are dropped.
+const SPARE: usize = 64;
+
 /// Per NodeOp, by UID.
 #[derive(Default)]
 pub(super) struct Memory(Mutex<Inner>);
@@ -68,6 +71,23 @@ impl Memory {
         inner.backoff.reset(&uid.to_owned());
     }
 
+    /// Forgets NodeOps that are gone: their deletion does not always bring a pass. `known` is how many there are.
+    pub(super) fn prune(&self, known: usize, uids: impl FnOnce() -> HashSet<String>) {
+        let mut inner = self.lock();
+        let kept = inner
+            .latest
+            .len()
+            .max(inner.ended.len())
+            .max(inner.created.len());
+        if kept <= 2 * known + SPARE {
+            return;
+        }
+        let uids = uids();
+        inner.latest.retain(|uid, _| uids.contains(uid));
+        inner.created.retain(|uid, _| uids.contains(uid));
+        inner.ended.retain(|uid| uids.contains(uid));
+    }
+
     pub(super) fn succeeded(&self, uid: &str) {
         self.lock().backoff.reset(&uid.to_owned());
     }
@@ -114,5 +134,21 @@ impl Memory {
             .iter()
             .map(|(name, (_, job))| (name.clone(), Arc::clone(job)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_forgotten_before_it_adds_up() {
+        let memory = Memory::default();
+        for index in 0..1000 {
+            memory.ended(&format!("uid-{index}"));
+            memory.prune(1, || ["uid-0".to_owned()].into());
+        }
+        assert!(memory.lock().ended.len() <= 2 + SPARE);
+        assert!(memory.has_ended("uid-0"), "what still exists is kept");
     }
 }

@@ -15,3 +15,10 @@ pub use decide::{Decision, Elector, LeaseSnapshot, Loss, Term, Terms, decide};
 pub use holder::LeaseHolder;
 pub use leadership::{Leadership, LeadershipSender};
 pub use store::LeaseStore;
+
+#[cfg(test)]
+mod decide_tests;
+#[cfg(test)]
+mod holder_tests;
+#[cfg(test)]
+mod model_tests;

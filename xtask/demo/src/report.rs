@@ -1,0 +1,121 @@
+//! The end of the demo as text: output per node, status table, summary.
+
+use api_types::nodeop::{NodeOpStatus, Phase};
+
+/// Rows of the status table; more are counted.
+const ROWS: usize = 50;
+
+/// Each node's output, indented below its name.
+pub(crate) fn outputs(outputs: &[(String, String)]) -> String {
+    let mut text = String::new();
+    for (node, output) in outputs {
+        text.push_str(node);
+        text.push('\n');
+        for line in output.lines() {
+            text.push_str("    ");
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// One row per node: name, phase, message.
+pub(crate) fn table(status: &NodeOpStatus) -> String {
+    let width = status
+        .node_statuses
+        .keys()
+        .map(String::len)
+        .max()
+        .unwrap_or(0)
+        .max("NODE".len());
+    let mut rows = vec![format!("{:width$}  {:9}  MESSAGE", "NODE", "PHASE")];
+    for (name, node) in status.node_statuses.iter().take(ROWS) {
+        let message = node.message.as_deref().unwrap_or_default();
+        rows.push(
+            format!(
+                "{name:width$}  {:9}  {message}",
+                format!("{:?}", node.phase)
+            )
+            .trim_end()
+            .to_owned(),
+        );
+    }
+    let hidden = status.node_statuses.len().saturating_sub(ROWS);
+    if hidden > 0 {
+        rows.push(format!("and {hidden} more"));
+    }
+    rows.join("\n")
+}
+
+/// The result in one sentence.
+pub(crate) fn summary(name: &str, status: &NodeOpStatus, took: &str) -> String {
+    let counts = status.summary.clone().unwrap_or_default();
+    let phase = status.phase.unwrap_or_default();
+    let message = status.message.as_deref().filter(|_| phase == Phase::Failed);
+    let reason = message
+        .map(|message| format!(": {message}"))
+        .unwrap_or_default();
+    format!(
+        "{name} is {phase:?} after {took}: {} of {} nodes done, {} failed{reason}",
+        counts.completed + counts.skipped,
+        counts.total,
+        counts.failed
+    )
+}
+
+/// What stays on the user's cluster, and how it goes.
+pub(crate) fn left_behind(context: &str, namespace: &str, name: &str) -> String {
+    format!(
+        "On the cluster of {context} remain the NodeOp, the CRDs, and the namespace kairos-operator with its rights. Remove them with\n  \
+         kubectl --context {context} -n {namespace} delete nodeop {name}\n  \
+         kubectl --context {context} delete -k deploy/default"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::nodeop::{NodeCounts, NodePhase, NodeStatus};
+
+    use super::*;
+
+    fn status(nodes: usize) -> NodeOpStatus {
+        let node = NodeStatus {
+            phase: NodePhase::Failed,
+            message: Some("it broke".into()),
+            ..NodeStatus::default()
+        };
+        NodeOpStatus {
+            phase: Some(Phase::Failed),
+            message: Some("stopped at node-1".into()),
+            summary: Some(NodeCounts {
+                total: 3,
+                completed: 1,
+                skipped: 1,
+                failed: 1,
+                ..NodeCounts::default()
+            }),
+            node_statuses: (0..nodes)
+                .map(|index| (format!("node-{index:03}"), node.clone()))
+                .collect(),
+            ..NodeOpStatus::default()
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_row_per_node_and_counts_what_it_leaves_out() {
+        assert!(table(&status(1)).ends_with("node-000  Failed     it broke"));
+        let long = table(&status(ROWS + 2));
+        assert_eq!(long.lines().count(), ROWS + 2);
+        assert!(long.ends_with("and 2 more"));
+    }
+
+    #[test]
+    fn the_summary_of_a_failure_says_why() {
+        let text = summary("hello", &status(3), "4.0 s");
+        assert_eq!(
+            text,
+            "hello is Failed after 4.0 s: 2 of 3 nodes done, 1 failed: stopped at node-1"
+        );
+    }
+}
