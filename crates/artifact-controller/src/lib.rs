@@ -1,4 +1,5 @@
 //! Renders the Dockerfile templates of `OSArtifact`s. Building them is not part of it yet.
 
+pub mod args;
 pub mod render;
 pub mod template;
