@@ -14,6 +14,7 @@ mod differential {
     pub(crate) mod expressions;
     pub(crate) mod generator;
     pub(crate) mod go;
+    pub(crate) mod hand_picked;
     pub(crate) mod literals;
     pub(crate) mod mutator;
     pub(crate) mod random;
@@ -25,9 +26,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use differential::compare::compare;
 use differential::generator::{numbers, template};
-use differential::go;
 use differential::mutator::mutated;
 use differential::random::Random;
+use differential::{go, hand_picked};
 
 const FIXED_SEED: u64 = 7;
 
@@ -107,6 +108,19 @@ fn templates_of_a_fresh_seed_render_as_in_go() {
         "fresh",
         number_from_environment("SEED").unwrap_or_else(fresh),
     );
+}
+
+#[test]
+fn hand_picked_templates_render_as_in_go() {
+    let sources = hand_picked::TEMPLATES.iter().map(|source| source.to_vec());
+    let report = compare("hand-picked", &values(), sources);
+    println!("hand-picked: {}", report.counts());
+    assert!(
+        report.differences.is_empty(),
+        "{}",
+        report.differences.join("\n")
+    );
+    assert_eq!(report.compared(), hand_picked::TEMPLATES.len() as u64);
 }
 
 #[test]
