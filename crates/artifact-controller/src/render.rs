@@ -1,0 +1,91 @@
+//! Renders a template file with the values of a YAML file, as the `render` command does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::template::{Limits, TemplateError, render};
+
+/// Why a file was not rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A file cannot be read.
+    #[error("failed to read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file with the values is not a YAML map.
+    #[error("failed to read values from {}: write a map of strings, such as `Version: \"1.0\"`: {reason}", path.display())]
+    Values {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// A value is not a string.
+    #[error("value of {key:?} in {} is {kind}, not a string; put it in quotes", path.display())]
+    NotAString {
+        /// The file.
+        path: PathBuf,
+        /// The name of the value.
+        key: String,
+        /// What it is instead.
+        kind: &'static str,
+    },
+    /// The template is not rendered. The message is that of the template, unchanged.
+    #[error("{0}")]
+    Template(TemplateError),
+}
+
+/// Renders the template in the file `dockerfile` with the values in the YAML file `values`.
+pub fn render_file(dockerfile: &Path, values: Option<&Path>) -> Result<Vec<u8>, RenderError> {
+    let values = match values {
+        Some(path) => read_values(path)?,
+        None => BTreeMap::new(),
+    };
+    let source = fs::read(dockerfile).map_err(|source| RenderError::Read {
+        path: dockerfile.to_owned(),
+        source,
+    })?;
+    render(&source, &values, &Limits::default()).map_err(RenderError::Template)
+}
+
+fn read_values(path: &Path) -> Result<BTreeMap<String, String>, RenderError> {
+    let text = fs::read_to_string(path).map_err(|source| RenderError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let values: Option<BTreeMap<String, Value>> =
+        serde_saphyr::from_str(&text).map_err(|error| RenderError::Values {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+    values
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, value)| match value {
+            Value::String(text) => Ok((key, text)),
+            other => Err(RenderError::NotAString {
+                path: path.to_owned(),
+                key,
+                kind: kind(&other),
+            }),
+        })
+        .collect()
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}
