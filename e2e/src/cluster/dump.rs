@@ -8,7 +8,7 @@ use anyhow::Context;
 use futures::TryFutureExt;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{DynamicObject, ListParams, LogParams};
-use kube::discovery::{Discovery, Scope, verbs};
+use kube::discovery::{ApiGroup, Scope, oneshot, verbs};
 use kube::{Api, Client, ResourceExt};
 use tokio::time::timeout;
 
@@ -22,8 +22,24 @@ pub(super) async fn write(client: &Client, namespace: &str) -> anyhow::Result<Pa
     let folder = target_folder().join("e2e-dumps").join(namespace);
     fs::create_dir_all(&folder)
         .with_context(|| format!("failed to create {}", folder.display()))?;
-    let discovery = timeout(REQUEST, Discovery::new(client.clone()).run()).await??;
-    for group in discovery.groups() {
+    // Group by group: one that is just being installed must not hide the others.
+    let groups = timeout(REQUEST, client.list_api_groups()).await??.groups;
+    let names = std::iter::once(ApiGroup::CORE_GROUP.to_owned())
+        .chain(groups.into_iter().map(|group| group.name));
+    for name in names {
+        let group = match timeout(REQUEST, oneshot::group(client, &name)).await {
+            Ok(Ok(group)) => group,
+            Ok(Err(error)) => {
+                crate::progress(format!("left out of the dump: group {name}: {error}"));
+                continue;
+            }
+            Err(_) => {
+                crate::progress(format!(
+                    "left out of the dump: group {name}: no answer in time"
+                ));
+                continue;
+            }
+        };
         for (resource, capabilities) in group.recommended_resources() {
             if capabilities.scope != Scope::Namespaced
                 || !capabilities.supports_operation(verbs::LIST)
