@@ -2,7 +2,6 @@
 //! cluster and one controller.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, NodeStep};
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 mod history;
 mod shared;
 
-pub use history::JobHistory;
+pub(crate) use history::JobHistory;
 
 /// The longest that any expected change may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -338,9 +337,10 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         if let Some(found) = look().await {
             return found;
         }
-        let mut text = String::new();
-        let _ = write!(text, "{what}: not within {PATIENCE:?}");
-        assert!(tokio::time::Instant::now() < deadline, "{text}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what}: not within {PATIENCE:?}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
