@@ -1,8 +1,8 @@
 //! The NodeOp controller as a process, against a real API server and simulated nodes.
 
-#![expect(
-    clippy::unwrap_used,
+#![allow(
     clippy::panic,
+    clippy::unwrap_used,
     reason = "a test ends at the first surprise"
 )]
 

@@ -2,7 +2,6 @@
 //! cluster and one controller.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, NodeStep};
@@ -17,20 +16,20 @@ use serde_json::{Value, json};
 mod history;
 mod shared;
 
-pub use history::JobHistory;
+pub(crate) use history::JobHistory;
 
 /// The longest that any expected change may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Label by which a world's NodeOps select its nodes.
 const LABEL: &str = "test-world";
 
-pub struct World {
-    pub client: Client,
-    pub namespace: e2e::cluster::TempNamespace,
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) namespace: e2e::cluster::TempNamespace,
 }
 
 /// The condition of that type; panics when there is none.
-pub fn condition<'a>(status: &'a NodeOpStatus, name: &str) -> &'a Condition {
+pub(crate) fn condition<'a>(status: &'a NodeOpStatus, name: &str) -> &'a Condition {
     let found = status
         .conditions
         .iter()
@@ -39,7 +38,7 @@ pub fn condition<'a>(status: &'a NodeOpStatus, name: &str) -> &'a Condition {
 }
 
 impl World {
-    pub async fn new(prefix: &str) -> Self {
+    pub(crate) async fn new(prefix: &str) -> Self {
         let cluster = shared::cluster().await;
         let namespace = cluster.temp_namespace(prefix).await.unwrap();
         Self {
@@ -56,7 +55,7 @@ impl World {
         Api::namespaced(self.client.clone(), self.name())
     }
 
-    pub fn job_api(&self) -> Api<Job> {
+    pub(crate) fn job_api(&self) -> Api<Job> {
         Api::namespaced(self.client.clone(), self.name())
     }
 
@@ -65,13 +64,13 @@ impl World {
     }
 
     /// Ready nodes of this world, named after it.
-    pub async fn nodes(&self, count: usize, labels: &[(&str, &str)]) -> Vec<String> {
+    pub(crate) async fn nodes(&self, count: usize, labels: &[(&str, &str)]) -> Vec<String> {
         let names: Vec<String> = (0..count).map(|index| format!("node-{index}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.named_nodes(&names, labels).await
     }
 
-    pub async fn named_nodes(&self, names: &[&str], labels: &[(&str, &str)]) -> Vec<String> {
+    pub(crate) async fn named_nodes(&self, names: &[&str], labels: &[(&str, &str)]) -> Vec<String> {
         let mut created = Vec::new();
         for name in names {
             created.push(self.create_node(name, labels, true).await);
@@ -83,7 +82,7 @@ impl World {
     }
 
     /// A node that no kubelet, not even a simulated one, speaks for.
-    pub async fn node_that_is_not_ready(&self, name: &str) -> String {
+    pub(crate) async fn node_that_is_not_ready(&self, name: &str) -> String {
         self.create_node(name, &[], false).await
     }
 
@@ -107,7 +106,7 @@ impl World {
         name
     }
 
-    pub async fn make_ready(&self, name: &str) {
+    pub(crate) async fn make_ready(&self, name: &str) {
         let patch = json!({"metadata": {"annotations": {"kwok.x-k8s.io/node": "fake"}}});
         self.node_api()
             .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
@@ -128,7 +127,7 @@ impl World {
         .await;
     }
 
-    pub async fn delete_node(&self, name: &str) {
+    pub(crate) async fn delete_node(&self, name: &str) {
         self.node_api()
             .delete(name, &DeleteParams::default())
             .await
@@ -136,7 +135,7 @@ impl World {
     }
 
     /// Creates a NodeOp over this world's nodes.
-    pub async fn node_op(&self, name: &str, spec: &str) {
+    pub(crate) async fn node_op(&self, name: &str, spec: &str) {
         let mut spec: Value = serde_saphyr::from_str(spec).unwrap();
         spec["nodeSelector"] = json!({"matchLabels": {LABEL: self.name()}});
         let node_op = json!({
@@ -151,7 +150,7 @@ impl World {
     }
 
     /// A NodeOp with the status that kairos-operator left. It is created while no controller runs.
-    pub async fn old_node_op(&self, name: &str, status: Value) {
+    pub(crate) async fn old_node_op(&self, name: &str, status: Value) {
         let _paused = shared::without_controller().await;
         self.node_op(name, "command: [run]").await;
         let patch = json!({"status": status});
@@ -161,7 +160,7 @@ impl World {
             .unwrap();
     }
 
-    pub async fn edit(&self, name: &str, spec: Value) -> Result<(), String> {
+    pub(crate) async fn edit(&self, name: &str, spec: Value) -> Result<(), String> {
         let patch = json!({"spec": spec});
         let edited = self
             .node_ops()
@@ -170,7 +169,7 @@ impl World {
         edited.map(|_| ()).map_err(|error| error.to_string())
     }
 
-    pub async fn add_finalizer(&self, name: &str, finalizer: &str) {
+    pub(crate) async fn add_finalizer(&self, name: &str, finalizer: &str) {
         let patch = json!({"metadata": {"finalizers": [finalizer]}});
         self.node_ops()
             .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
@@ -178,14 +177,14 @@ impl World {
             .unwrap();
     }
 
-    pub async fn delete(&self, name: &str) {
+    pub(crate) async fn delete(&self, name: &str) {
         self.node_ops()
             .delete(name, &DeleteParams::background())
             .await
             .unwrap();
     }
 
-    pub async fn is_gone(&self, name: &str) {
+    pub(crate) async fn is_gone(&self, name: &str) {
         eventually("the NodeOp is gone", async || {
             self.node_ops()
                 .get_opt(name)
@@ -197,7 +196,7 @@ impl World {
         .await;
     }
 
-    pub async fn status(&self, name: &str) -> NodeOpStatus {
+    pub(crate) async fn status(&self, name: &str) -> NodeOpStatus {
         self.node_ops()
             .get(name)
             .await
@@ -207,7 +206,7 @@ impl World {
     }
 
     /// Waits for a status that `holds`, and returns it.
-    pub async fn until(
+    pub(crate) async fn until(
         &self,
         name: &str,
         what: &str,
@@ -225,7 +224,7 @@ impl World {
         panic!("{what}: not within {PATIENCE:?}; the status is {last:#?}")
     }
 
-    pub async fn ended(&self, name: &str) -> NodeOpStatus {
+    pub(crate) async fn ended(&self, name: &str) -> NodeOpStatus {
         self.until(name, "the operation has ended", |status| {
             let ended = |found: &&Condition| found.type_ != "Progressing" && found.status == "True";
             status.conditions.iter().any(|found| ended(&found))
@@ -234,7 +233,7 @@ impl World {
     }
 
     /// Waits until Progressing gives that reason.
-    pub async fn reason(&self, name: &str, reason: &str) -> NodeOpStatus {
+    pub(crate) async fn reason(&self, name: &str, reason: &str) -> NodeOpStatus {
         self.until(name, reason, |status| {
             status
                 .conditions
@@ -245,7 +244,7 @@ impl World {
     }
 
     /// Waits until that many nodes have started and have not been given up.
-    pub async fn started(&self, name: &str, count: usize) -> NodeOpStatus {
+    pub(crate) async fn started(&self, name: &str, count: usize) -> NodeOpStatus {
         let running = |status: &NodeOpStatus| {
             let gone = |step: Option<NodeStep>| step == Some(NodeStep::NodeGone);
             let entries = status.node_statuses.values();
@@ -259,7 +258,7 @@ impl World {
         .await
     }
 
-    pub async fn jobs(&self) -> Vec<Job> {
+    pub(crate) async fn jobs(&self) -> Vec<Job> {
         self.job_api()
             .list(&ListParams::default())
             .await
@@ -267,14 +266,14 @@ impl World {
             .items
     }
 
-    pub async fn no_jobs_left(&self) {
+    pub(crate) async fn no_jobs_left(&self) {
         eventually("the Jobs are gone", async || {
             self.jobs().await.is_empty().then_some(())
         })
         .await;
     }
 
-    pub async fn delete_job(&self, name: &str) {
+    pub(crate) async fn delete_job(&self, name: &str) {
         self.job_api()
             .delete(name, &DeleteParams::background())
             .await
@@ -282,7 +281,7 @@ impl World {
     }
 
     /// A Job as kairos-operator made them.
-    pub async fn foreign_job(&self, name: &str, node: &str, image: &str) {
+    pub(crate) async fn foreign_job(&self, name: &str, node: &str, image: &str) {
         let job = serde_json::from_value(json!({
             "metadata": {"name": name, "labels": {"kairos.io/nodeop": "op", "kairos.io/node": node}},
             "spec": {"template": {"spec": {
@@ -297,7 +296,7 @@ impl World {
             .unwrap();
     }
 
-    pub async fn pod_security(&self, level: &str) {
+    pub(crate) async fn pod_security(&self, level: &str) {
         let patch = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces
@@ -307,7 +306,7 @@ impl World {
     }
 
     /// Waits for an Event about that NodeOp, with that reason and those words.
-    pub async fn event(&self, name: &str, reason: &str, words: &str) {
+    pub(crate) async fn event(&self, name: &str, reason: &str, words: &str) {
         let events: Api<Event> = Api::namespaced(self.client.clone(), self.name());
         eventually(&format!("an Event {reason} with \"{words}\""), async || {
             let listed = events.list(&ListParams::default()).await.ok()?;
@@ -326,21 +325,22 @@ impl World {
     }
 
     /// Jobs that the controller created here, by the audit log: also those that are gone.
-    pub fn jobs_created(&self) -> usize {
+    pub(crate) fn jobs_created(&self) -> usize {
         shared::jobs_created(self.name())
     }
 }
 
 /// Polls until there is something.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        let mut text = String::new();
-        let _ = write!(text, "{what}: not within {PATIENCE:?}");
-        assert!(tokio::time::Instant::now() < deadline, "{text}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what}: not within {PATIENCE:?}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

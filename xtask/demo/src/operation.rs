@@ -16,8 +16,9 @@ use crate::view::View;
 const EXAMPLE: &str = include_str!("../../../deploy/examples/nodeop.yaml");
 /// Pause between two looks at the status.
 const PAUSE: Duration = Duration::from_millis(300);
-/// Longest time in which nothing changes before the demo gives up.
-const SILENCE: Duration = Duration::from_mins(10);
+/// Longest time in which nothing changes before the demo gives up: longer than the ten and a half minutes in which a Job
+/// retries a failing Pod six times.
+const SILENCE: Duration = Duration::from_mins(20);
 /// Nodes whose output is printed.
 const OUTPUTS: usize = 20;
 /// Lines of output per node.

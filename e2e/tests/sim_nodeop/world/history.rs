@@ -15,25 +15,25 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What was seen so far.
 #[derive(Default)]
-pub struct JobHistory {
+pub(crate) struct JobHistory {
     /// The most Jobs that had no result at the same time.
-    pub most_active: usize,
+    pub(crate) most_active: usize,
     /// Nodes in the order in which their Jobs appeared.
-    pub order: Vec<String>,
+    pub(crate) order: Vec<String>,
     active: BTreeMap<String, String>,
     ended: usize,
     together: Vec<(String, String)>,
 }
 
 /// A running record.
-pub struct Recording {
+pub(crate) struct Recording {
     task: JoinHandle<JobHistory>,
     stop: mpsc::Sender<usize>,
 }
 
 impl JobHistory {
     /// Records from now on.
-    pub async fn record(jobs: Api<Job>) -> Recording {
+    pub(crate) async fn record(jobs: Api<Job>) -> Recording {
         let (stop, mut stopped) = mpsc::channel(1);
         let mut events = watcher::watcher(jobs, watcher::Config::default()).boxed();
         // The first list is over before the test goes on.
@@ -93,7 +93,7 @@ impl JobHistory {
     }
 
     /// Pairs of one node of each list whose Jobs were active together.
-    pub fn overlaps(&self, some: &[String], others: &[String]) -> Vec<(String, String)> {
+    pub(crate) fn overlaps(&self, some: &[String], others: &[String]) -> Vec<(String, String)> {
         let pairs = self.together.iter().filter(|(a, b)| {
             (some.contains(a) && others.contains(b)) || (some.contains(b) && others.contains(a))
         });
@@ -103,8 +103,8 @@ impl JobHistory {
 
 impl Recording {
     /// Waits until that many Jobs have ended, and returns what was seen.
-    pub async fn finish(self, jobs: usize) -> JobHistory {
-        let _ = self.stop.send(jobs).await;
+    pub(crate) async fn finish(self, jobs: usize) -> JobHistory {
+        self.stop.send(jobs).await.unwrap();
         tokio::time::timeout(PATIENCE, self.task)
             .await
             .unwrap()

@@ -40,14 +40,14 @@ async fn shared() -> &'static Shared {
         .await
 }
 
-pub async fn cluster() -> &'static Cluster {
+pub(crate) async fn cluster() -> &'static Cluster {
     &shared().await.cluster
 }
 
 /// While this lives, no controller runs. Other tests just wait that long.
-pub struct WithoutController(MutexGuard<'static, Option<ProcessHandle>>);
+pub(crate) struct WithoutController(MutexGuard<'static, Option<ProcessHandle>>);
 
-pub async fn without_controller() -> WithoutController {
+pub(crate) async fn without_controller() -> WithoutController {
     let shared = shared().await;
     let mut running = shared.running.lock().await;
     if let Some(process) = running.take() {
@@ -71,7 +71,7 @@ impl Drop for WithoutController {
 }
 
 /// Jobs that the controller created in a namespace, by the audit log.
-pub fn jobs_created(namespace: &str) -> usize {
+pub(crate) fn jobs_created(namespace: &str) -> usize {
     let shared = SHARED.get().unwrap();
     shared
         .cluster

@@ -1,0 +1,92 @@
+//! The controller killed (kill -9) before and after each of its writes, and at random moments, and started again: the
+//! operation ends as if nothing had happened, and no node is started twice.
+//!
+//! `KAIROS_E2E_SEED` sets the seed of the random moments, `KAIROS_E2E_KILLS` how many there are.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends at the first surprise"
+)]
+
+#[path = "../sim_nodeop/world/history.rs"]
+#[expect(
+    dead_code,
+    reason = "order and overlaps are of use to the other tests only"
+)]
+mod history;
+mod rig;
+
+use std::time::Duration;
+
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use rig::{Kill, Rig};
+
+/// Random moments, unless `KAIROS_E2E_KILLS` says otherwise.
+const KILLS: usize = 30;
+/// The seed of an ordinary run.
+const SEED: u64 = 20_261_124;
+/// An undisturbed run takes about this long.
+const RUN_MILLISECONDS: u64 = 3000;
+
+fn from_environment<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
+    let given = std::env::var(name).ok();
+    given
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_before_or_after_any_write_changes_nothing() {
+    let rig = Rig::start().await;
+    let calm = rig.run("calm", None).await;
+    assert!(
+        calm.writes >= 8,
+        "an undisturbed run makes only {} writes",
+        calm.writes
+    );
+    let mut killed = 0;
+    for write in 1..=calm.writes {
+        for kill in [Kill::Before(write), Kill::After(write)] {
+            killed += usize::from(rig.run(&format!("{kill:?}"), Some(kill)).await.killed);
+        }
+    }
+    rig.check_audit_log();
+    // The last writes are Events, whose number may differ by what one pass sees together.
+    assert!(
+        killed + 4 >= 2 * calm.writes,
+        "only {killed} kills for {} writes",
+        calm.writes
+    );
+    eprintln!(
+        "{killed} kills before and after {} writes: no node was started twice",
+        calm.writes
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_moment_changes_nothing() {
+    let seed = from_environment("KAIROS_E2E_SEED", SEED);
+    let kills = from_environment("KAIROS_E2E_KILLS", KILLS);
+    eprintln!("seed {seed}, {kills} kills");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let rig = Rig::start().await;
+    for number in 0..kills {
+        let millis = (0..RUN_MILLISECONDS)
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        let kill = Kill::At(Duration::from_millis(millis));
+        rig.run(
+            &format!("kill {number} of seed {seed}: {kill:?}"),
+            Some(kill),
+        )
+        .await;
+    }
+    rig.check_audit_log();
+}
