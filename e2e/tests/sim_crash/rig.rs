@@ -19,7 +19,7 @@ use crate::history::JobHistory;
 const NODES: usize = 3;
 const CONCURRENCY: usize = 2;
 /// How long an operation may take, with a kill in between.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// When the controller is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -81,7 +81,10 @@ async fn workers_wait_for_the_control_plane() {
     world.node_op("op", "command: [run]").await;
     world.ended("op").await;
     let history = history.finish(4).await;
-    assert_eq!(history.order[..2], masters[..], "{:?}", history.order);
+    // Jobs of one pass are created side by side.
+    let mut first = history.order[..2].to_vec();
+    first.sort();
+    assert_eq!(first, masters, "{:?}", history.order);
     assert!(history.overlaps(&masters, &history.order[2..]).is_empty());
 }
 
