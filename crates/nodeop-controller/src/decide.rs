@@ -82,7 +82,9 @@ pub(crate) enum Gate {
 /// One pass.
 pub fn decide(snapshot: &Snapshot<'_>, rehearsal: &Rehearsal, now: Timestamp) -> Plan {
     let before = snapshot.node_op.status.clone().unwrap_or_default();
-    if status::is_terminal(&before) {
+    // A deletion that a finalizer of others holds up may be seen here before its own watch event comes.
+    let deleted = snapshot.node_op.metadata.deletion_timestamp.is_some();
+    if deleted || status::is_terminal(&before) {
         return Plan::rest(before);
     }
     if adopt::is_foreign(&before) {

@@ -145,3 +145,12 @@ fn a_job_removed_after_its_result_changes_nothing() {
     world.pass();
     assert_eq!(world.entry("a").phase, NodePhase::Completed);
 }
+
+#[test]
+fn a_node_op_that_is_being_deleted_starts_nothing() {
+    let mut world = World::new("command: [run]\nconcurrency: 1", workers(&["a", "b"]));
+    world.op.metadata.deletion_timestamp = Some(time(0));
+    assert_eq!(world.plan(&Rehearsal::NotYet).rehearse, None);
+    assert_eq!(world.pass(), [""; 0]);
+    assert_eq!(world.op.status, None);
+}
