@@ -12,6 +12,7 @@ pub mod args;
 pub mod build;
 pub mod controller;
 pub mod decide;
+pub mod drain;
 pub mod error;
 pub mod metrics;
 pub mod observe;
