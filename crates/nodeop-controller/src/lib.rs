@@ -10,6 +10,8 @@ pub mod adopt;
 pub mod apply;
 pub mod args;
 pub mod build;
+pub mod claim;
+pub mod control_plane;
 pub mod controller;
 pub mod decide;
 pub mod drain;

@@ -1,5 +1,6 @@
 //! Containers that run our agent: a static binary at [`PROGRAM`] of its image, started without a shell.
 
+use api_types::names::AGENT_CONTAINER;
 use api_types::nodeop::NodeOp;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, SELinuxOptions, SeccompProfile, SecurityContext,
@@ -9,8 +10,6 @@ use super::BuildSettings;
 use super::names::sentinel_name;
 use super::pod::{host_mount, small_requests};
 
-/// Name of the container that runs the agent, in the Job's Pod and in the reboot Pod.
-pub const AGENT_CONTAINER_NAME: &str = "agent";
 /// Where an image that holds the agent has it.
 pub const PROGRAM: &str = "/node-agent";
 
@@ -51,7 +50,7 @@ pub(super) fn agent_container(settings: &BuildSettings, arguments: &[&str]) -> C
     let plain = |argument: &str| argument.replace('$', "$$");
     let command = std::iter::once(PROGRAM).chain(arguments.iter().copied());
     Container {
-        name: AGENT_CONTAINER_NAME.to_owned(),
+        name: AGENT_CONTAINER.to_owned(),
         image: Some(settings.agent_image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(command.map(plain).collect()),
