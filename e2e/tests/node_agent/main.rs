@@ -46,10 +46,10 @@ async fn the_agent_reboots_nodes_once_and_only_with_permission_and_proof() {
             a_permission_for_another_boot_reboots_nothing(&pods, plain).await;
             a_node_reboots_once_when_it_has_permission_and_proof(&pods, plain).await;
         }),
-        timed(
-            "deaf",
-            a_node_whose_reboot_does_nothing_is_forced(&pods, deaf)
-        ),
+        timed("deaf", async {
+            a_power_cut_after_the_request_counts_as_the_reboot(&pods, deaf).await;
+            a_node_whose_reboot_does_nothing_is_forced(&pods, deaf).await;
+        }),
         timed(
             "dark",
             a_power_cut_beside_the_permission_is_survived(&pods, dark)
@@ -110,10 +110,26 @@ async fn a_node_reboots_once_when_it_has_permission_and_proof(pods: &Pods, node:
     assert!(pods.log(name).await.contains("the host has rebooted"));
 }
 
-async fn a_node_whose_reboot_does_nothing_is_forced(pods: &Pods, node: &Node) {
+/// The node's own `reboot` does nothing from here on, so the power cut comes first for certain.
+async fn a_power_cut_after_the_request_counts_as_the_reboot(pods: &Pods, node: &Node) {
     let script = "cd /host/usr/sbin && ln -sf /bin/true reboot";
     pods.create("deafen", &pods::on_host(node, script)).await;
     pods.ends("deafen", "Succeeded").await;
+    leave_proof(pods, node).await;
+    let name = "cut";
+    pods.create(name, &AgentPod::new(node).spec()).await;
+    pods.permit(name, &node.boot_id().unwrap()).await;
+    pods.says(name, "the host's /sbin/reboot has taken the request")
+        .await;
+    node.power_cut().await.unwrap();
+    node.power_on().await.unwrap();
+    pods.ends(name, "Succeeded").await;
+    assert_eq!(ends(node), [Some(End::PowerCut), None]);
+    assert_eq!(node.written_file(&sentinel_path()), None);
+}
+
+async fn a_node_whose_reboot_does_nothing_is_forced(pods: &Pods, node: &Node) {
+    pods.delete("work-deaf").await;
     leave_proof(pods, node).await;
     let name = "forced";
     let pod = AgentPod::new(node).argument("--grace-seconds=4");
@@ -122,8 +138,8 @@ async fn a_node_whose_reboot_does_nothing_is_forced(pods: &Pods, node: &Node) {
     pods.permit(name, &node.boot_id().unwrap()).await;
     let permitted = Instant::now();
     pods.ends(name, "Succeeded").await;
-    assert_eq!(ends(node), [Some(End::Reboot), None]);
-    let boot = node.boots().unwrap()[1].started.elapsed().unwrap();
+    assert_eq!(ends(node), [Some(End::PowerCut), Some(End::Reboot), None]);
+    let boot = node.boots().unwrap()[2].started.elapsed().unwrap();
     let waited = permitted.elapsed().saturating_sub(boot);
     // Boots are noted to the second.
     assert!(waited >= Duration::from_secs(3), "forced after {waited:?}");

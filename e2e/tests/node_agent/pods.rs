@@ -192,13 +192,12 @@ impl Pods {
             if now == phase {
                 return;
             }
-            let waits = now == "Pending" || now == "Running";
-            if !waits || Instant::now() > deadline {
-                panic!(
-                    "Pod {name} is not {phase}: {status:#?}\n{}",
-                    self.log(name).await
-                );
-            }
+            let may_still = matches!(now, "Pending" | "Running") && Instant::now() < deadline;
+            assert!(
+                may_still,
+                "Pod {name} is not {phase}: {status:#?}\n{}",
+                self.log(name).await
+            );
             tokio::time::sleep(INTERVAL).await;
         }
     }

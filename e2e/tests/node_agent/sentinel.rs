@@ -69,18 +69,14 @@ fn the_sentinel_is_on_the_disk_before_its_name_and_its_name_before_the_message()
     fs::write(host.join("proc/sys/kernel/random/boot_id"), "boot-1\n").unwrap();
     let message = host.with_extension("message").display().to_string();
     let written = [
+        "fsync /usr/local".to_owned(),
         "write /usr/local/.kairos/UNFINISHED".to_owned(),
         "fsync /usr/local/.kairos/UNFINISHED".to_owned(),
         "renameat UNFINISHED to SENTINEL".to_owned(),
         "fsync /usr/local/.kairos".to_owned(),
         format!("write {message}").replace(&host.display().to_string(), ""),
     ];
-    let made = [
-        "mkdirat local",
-        "fsync /usr",
-        "mkdirat .kairos",
-        "fsync /usr/local",
-    ];
+    let made = ["mkdirat local", "fsync /usr", "mkdirat .kairos"];
     let first: Vec<String> = made
         .map(str::to_owned)
         .into_iter()

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -92,19 +92,26 @@ impl HostRoot {
         for end in ends.chain([path.len()]) {
             let so_far = &path[..end];
             let failed = || format!("failed to make the folder {}", self.display(so_far));
-            parent = match self.open_folder(so_far) {
-                Err(Errno::NOENT) => {
-                    let name = so_far.rsplit('/').next().unwrap_or(so_far);
-                    match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-                        // Somebody else made it in between; a link to nothing fails below.
-                        Ok(()) | Err(Errno::EXIST) => {}
-                        Err(error) => return Err(error).with_context(failed),
-                    }
-                    rustix::fs::fsync(parent.as_fd()).with_context(failed)?;
-                    self.open_folder(so_far).with_context(failed)?
+            let found = self.open_folder(so_far);
+            let missing = matches!(found, Err(Errno::NOENT));
+            if missing {
+                let name = so_far.rsplit('/').next().unwrap_or(so_far);
+                match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+                    // Somebody else made it in between; a link to nothing fails below.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error).with_context(failed),
                 }
-                result => result.with_context(failed)?,
-            };
+            }
+            // The last one may be there because an earlier try made it and was ended before this.
+            if missing || end == path.len() {
+                rustix::fs::fsync(&parent).with_context(failed)?;
+            }
+            parent = if missing {
+                self.open_folder(so_far)
+            } else {
+                found
+            }
+            .with_context(failed)?;
         }
         Ok(parent)
     }
