@@ -50,10 +50,10 @@ async fn the_agent_reboots_nodes_once_and_only_with_permission_and_proof() {
             a_power_cut_after_the_request_counts_as_the_reboot(&pods, deaf).await;
             a_node_whose_reboot_does_nothing_is_forced(&pods, deaf).await;
         }),
-        timed(
-            "dark",
-            a_power_cut_beside_the_permission_is_survived(&pods, dark)
-        ),
+        timed("dark", async {
+            a_power_cut_beside_the_permission_is_survived(&pods, dark).await;
+            a_power_cut_while_the_node_comes_back_reboots_nothing_more(&pods, dark).await;
+        }),
     );
     let after = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert_eq!(after, machine, "the machine itself has rebooted");
@@ -129,7 +129,6 @@ async fn a_power_cut_after_the_request_counts_as_the_reboot(pods: &Pods, node: &
 }
 
 async fn a_node_whose_reboot_does_nothing_is_forced(pods: &Pods, node: &Node) {
-    pods.delete("work-deaf").await;
     leave_proof(pods, node).await;
     let name = "forced";
     let pod = AgentPod::new(node).argument("--grace-seconds=4");
@@ -163,6 +162,27 @@ async fn a_power_cut_beside_the_permission_is_survived(pods: &Pods, node: &Node)
     assert_eq!(node.written_file(&sentinel_path()), None);
 }
 
+async fn a_power_cut_while_the_node_comes_back_reboots_nothing_more(pods: &Pods, node: &Node) {
+    let earlier = ends(node).len() - 1;
+    leave_proof(pods, node).await;
+    let name = "dark-again";
+    pods.create(name, &AgentPod::new(node).spec()).await;
+    pods.permit(name, &node.boot_id().unwrap()).await;
+    let deadline = Instant::now() + PATIENCE;
+    while ends(node).len() == earlier + 1 {
+        assert!(Instant::now() < deadline, "{:?}", ends(node));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    node.power_cut().await.unwrap();
+    node.power_on().await.unwrap();
+    pods.ends(name, "Succeeded").await;
+    assert_eq!(
+        ends(node)[earlier..],
+        [Some(End::Reboot), Some(End::PowerCut), None]
+    );
+    assert_eq!(node.written_file(&sentinel_path()), None);
+}
+
 /// What the Job's Pod does after its command: here with a command that does nothing.
 async fn leave_proof(pods: &Pods, node: &Node) {
     let boot_id = node.boot_id().unwrap();
@@ -170,6 +190,7 @@ async fn leave_proof(pods: &Pods, node: &Node) {
     pods.create(&name, &pods::work(node)).await;
     pods.ends(&name, "Succeeded").await;
     assert_eq!(pods.message(&name).await, boot_id);
+    pods.delete(&name).await;
 }
 
 fn sentinel_path() -> String {
