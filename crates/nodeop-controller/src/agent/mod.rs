@@ -50,6 +50,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
+/// One line to whoever reads the Pod's log.
+fn tell(line: &str) {
+    eprintln!("node-agent: {line}");
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use tokio::sync::oneshot;
 
 use super::host::HostRoot;
-use super::reboot::tell;
+use super::tell;
 
 /// How long a sync may take: a file system of a server that is gone can make it wait for ever.
 const SYNC: Duration = Duration::from_secs(30);

@@ -17,6 +17,7 @@ use super::decide::{Action, Observation, decide};
 use super::host::HostRoot;
 use super::power::{HostPower, Power};
 use super::sentinel::{self, SentinelName};
+use super::tell;
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -72,11 +73,6 @@ pub fn run(args: &RebootArgs) -> anyhow::Result<()> {
         tell("ended on request, the host was not asked to reboot");
     }
     Ok(())
-}
-
-/// One line to whoever reads the Pod's log.
-pub(super) fn tell(line: &str) {
-    eprintln!("node-agent: {line}");
 }
 
 /// What the files say at one moment.

@@ -5,17 +5,25 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context as _;
 use api_types::names::SENTINEL_FOLDER;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, fsync, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, fsync, openat, renameat, unlinkat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::host::HostRoot;
+use super::tell;
+use crate::build::names::SENTINEL_SUFFIX;
+
+/// Most entries of the sentinels' folder that are looked at for old ones.
+const MOST_ENTRIES: usize = 1000;
+/// Bytes of a sentinel that are read: more than a boot ID has.
+const LONGEST_CONTENT: u64 = 256;
 
 /// What the `sentinel` step needs to know.
 #[derive(Clone, Debug, clap::Args)]
@@ -65,7 +73,10 @@ impl fmt::Display for SentinelName {
 pub fn run(args: &SentinelArgs) -> anyhow::Result<()> {
     let host = HostRoot::open(&args.host_root)?;
     let boot_id = host.boot_id()?;
-    write(&host, &args.name, &boot_id)?;
+    let folder = write(&host, &args.name, &boot_id)?;
+    if let Err(error) = sweep(&folder, &boot_id) {
+        tell(&format!("old sentinels may stay on the host: {error}"));
+    }
     std::fs::write(&args.termination_log, &boot_id).with_context(|| {
         format!(
             "failed to write the boot ID to {}",
@@ -75,14 +86,14 @@ pub fn run(args: &SentinelArgs) -> anyhow::Result<()> {
 }
 
 /// Writes the sentinel so that it is on the disk when this returns; an earlier one of that name is replaced. It holds the
-/// boot ID, for people who find it.
-pub fn write(host: &HostRoot, name: &SentinelName, boot_id: &str) -> anyhow::Result<()> {
+/// boot ID, for people who find it and for [`sweep`]. Returns the folder it is in.
+pub fn write(host: &HostRoot, name: &SentinelName, boot_id: &str) -> anyhow::Result<OwnedFd> {
     let path = path_of(name);
     let failed = || format!("failed to write the sentinel {}", host.display(&path));
     let folder = host.make_folder(folder())?;
     let unfinished = format!(".{}.unfinished", name.0);
     // Left by a step that was ended half way; only one Pod of a Job runs at a time.
-    remove_entry(&folder, &unfinished).with_context(failed)?;
+    remove_entry(&folder, &*unfinished).with_context(failed)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file =
         openat(&folder, &*unfinished, flags, Mode::from_raw_mode(0o644)).with_context(failed)?;
@@ -91,7 +102,32 @@ pub fn write(host: &HostRoot, name: &SentinelName, boot_id: &str) -> anyhow::Res
         .with_context(failed)?;
     file.sync_all().with_context(failed)?;
     renameat(&folder, &*unfinished, &folder, &*name.0).with_context(failed)?;
-    fsync(&folder).with_context(failed)
+    fsync(&folder).with_context(failed)?;
+    Ok(folder)
+}
+
+/// Removes the sentinels of other operations that were left in an earlier boot, so that a host does not collect them: a
+/// reboot Pod that is gone before its node is back removes none. What they waited for, the end of that boot, has come.
+fn sweep(folder: &OwnedFd, boot_id: &str) -> Result<(), Errno> {
+    for entry in Dir::read_from(folder)?.take(MOST_ENTRIES) {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.to_bytes().ends_with(SENTINEL_SUFFIX.as_bytes()) {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = openat(folder, name, flags, Mode::empty()) else {
+            continue;
+        };
+        let mut content = Vec::new();
+        let read = File::from(file)
+            .take(LONGEST_CONTENT)
+            .read_to_end(&mut content);
+        if read.is_ok() && content.trim_ascii() != boot_id.as_bytes() {
+            remove_entry(folder, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the host holds the sentinel. A folder or link of that name is none.
@@ -117,11 +153,11 @@ pub fn remove(host: &HostRoot, name: &SentinelName) -> anyhow::Result<()> {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(error) => return Err(error).with_context(failed),
     };
-    remove_entry(&folder, &name.0).with_context(failed)?;
+    remove_entry(&folder, &*name.0).with_context(failed)?;
     fsync(&folder).with_context(failed)
 }
 
-fn remove_entry(folder: &OwnedFd, name: &str) -> Result<(), Errno> {
+fn remove_entry(folder: &OwnedFd, name: impl Arg) -> Result<(), Errno> {
     match unlinkat(folder.as_fd(), name, AtFlags::empty()) {
         Err(Errno::NOENT) => Ok(()),
         result => result,
@@ -235,6 +271,35 @@ mod tests {
         remove(&world.host(), &name()).unwrap();
         assert!(!exists(&world.host(), &name()).unwrap());
         remove(&world.host(), &name()).unwrap();
+    }
+
+    #[test]
+    fn sentinels_of_earlier_boots_go_and_nothing_else_does() {
+        let world = World::new();
+        let folder = world.path("usr/local/.kairos");
+        fs::create_dir_all(folder.join("folder-reboot-pending")).unwrap();
+        symlink("/nowhere", folder.join("link-reboot-pending")).unwrap();
+        for (name, content) in [
+            ("old-reboot-pending", "boot-0\n"),
+            ("torn-reboot-pending", ""),
+            ("other-reboot-pending", "boot-1\n"),
+            ("reboot-pending-notes", "boot-0\n"),
+            ("state.yaml", "boot-0\n"),
+        ] {
+            fs::write(folder.join(name), content).unwrap();
+        }
+        world.run().unwrap();
+        let mut left = names_in(&folder);
+        left.sort();
+        let expected = [
+            "folder-reboot-pending",
+            "link-reboot-pending",
+            "op-node-1-reboot-pending",
+            "other-reboot-pending",
+            "reboot-pending-notes",
+            "state.yaml",
+        ];
+        assert_eq!(left, expected);
     }
 
     #[test]
