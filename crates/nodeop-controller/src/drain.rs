@@ -7,6 +7,8 @@
 pub mod answer;
 pub mod classify;
 pub mod metrics;
+#[cfg(test)]
+mod mock;
 pub mod page;
 pub mod pod;
 mod round;

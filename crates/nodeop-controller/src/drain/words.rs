@@ -210,3 +210,6 @@ fn age(duration: SignedDuration) -> String {
         seconds => format!("{} h", seconds / 3600),
     }
 }
+
+#[cfg(test)]
+mod tests;
