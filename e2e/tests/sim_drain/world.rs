@@ -203,8 +203,8 @@ impl World {
             Api::namespaced(self.client.clone(), self.name());
         eventually("the budget is computed", async || {
             let status = api.get(name).await.unwrap().status?;
-            let seen = status.observed_generation == Some(1) && status.expected_pods > 0;
-            (seen && status.disruptions_allowed == allowed).then_some(())
+            let seen = status.observed_generation == Some(1) && status.expected_pods > Some(0);
+            (seen && status.disruptions_allowed == Some(allowed)).then_some(())
         })
         .await;
     }

@@ -203,7 +203,7 @@ async fn a_budget_holds_back_its_pods_and_no_others() {
     assert_eq!(report.state, expected);
     assert_eq!(
         report.blockers.unwrap(),
-        "waiting for 1 Pod: shop/web-01 (PodDisruptionBudget shop/db allows 0 disruptions)"
+        "1 Pod: shop/web-01 (PodDisruptionBudget shop/db allows 0 disruptions)"
     );
 }
 

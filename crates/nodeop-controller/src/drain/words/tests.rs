@@ -51,7 +51,7 @@ fn only_what_budgets_hold_back_is_a_blocker() {
     assert_eq!(blockers(&[left("shop/a", Reason::Terminating)]), None);
     let text = blockers(&[left("shop/a", Reason::Terminating), blocked("shop/b")]).unwrap();
     assert!(
-        text.starts_with("waiting for 1 Pod: shop/b (Pod") && !text.contains("shop/a"),
+        text.starts_with("1 Pod: shop/b (Pod") && !text.contains("shop/a"),
         "{text}"
     );
 }
