@@ -186,3 +186,15 @@ async fn deleting_a_node_op_ends_its_jobs() {
     world.delete("op").await;
     world.no_jobs_left().await;
 }
+
+/// A kubelet writes its Node all the time. A claim that meets such a write is made again at once: the write itself is no
+/// change that a decision reads, so nothing else would bring the operation back to the node soon.
+#[tokio::test]
+async fn a_node_whose_kubelet_writes_all_the_time_is_claimed_all_the_same() {
+    let world = World::new("heartbeats").await;
+    let nodes = world.nodes(4, &[]).await;
+    let heartbeats = world.heartbeats(&nodes);
+    world.node_op("op", "command: [run]\ncordon: true").await;
+    assert_eq!(world.ended("op").await.phase, Some(Phase::Completed));
+    assert!(heartbeats.stop().await > 0, "no write came between");
+}

@@ -181,6 +181,7 @@ impl ApiServer {
 
     pub(super) fn requests(&self, leadership: Leadership) -> Requests {
         Requests {
+            lease_namespace: "kairos-operator".to_owned(),
             clients: Clients {
                 api: self.client.clone(),
                 without_retry: self.client.clone(),
