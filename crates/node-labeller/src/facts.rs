@@ -41,6 +41,20 @@ pub const ANNOTATIONS: [(&str, &str); 6] = [
     ("HOME_URL", "kairos.io/home-url"),
 ];
 
+/// Whether a label of that name is the labeller's, to set and to remove.
+pub fn is_our_label(name: &str) -> bool {
+    name == LABEL_MANAGED
+        || name == LABEL_BOOT_STATE
+        || LABELS.iter().any(|(_, label)| *label == name)
+}
+
+/// Whether an annotation of that name is the labeller's, to set and to remove.
+pub fn is_our_annotation(name: &str) -> bool {
+    ANNOTATIONS
+        .iter()
+        .any(|(_, annotation)| *annotation == name)
+}
+
 /// Longest label value that Kubernetes takes.
 const LONGEST_LABEL: usize = 63;
 /// Longest annotation value, in bytes: six of them, each character escaped, still fit into a termination message.
