@@ -192,9 +192,10 @@ pub fn label_value(text: &str) -> String {
         .to_owned()
 }
 
-/// The text as an annotation's value, cut to what a termination message has room for.
+/// The text as an annotation's value: one printable line, cut to what a termination message has room for.
 pub fn annotation_value(text: &str) -> String {
-    cut_text(text.trim(), LONGEST_ANNOTATION)
+    let printable = text.replace(char::is_control, " ");
+    cut_text(printable.trim(), LONGEST_ANNOTATION)
 }
 
 #[cfg(test)]
