@@ -200,8 +200,8 @@ async fn tells_of_a_file_that_cannot_be_read(site: &Site) {
     let regarding = told[0].regarding.as_ref().unwrap();
     assert_eq!(regarding.name.as_deref(), Some("broken"));
     assert_eq!(regarding.uid, node.metadata.uid);
-    let note = told[0].note.as_deref().unwrap();
-    assert!(note.contains("no plain assignment in line 1"), "{note}");
+    let words = told[0].note.as_deref().unwrap();
+    assert!(words.contains("no plain assignment in line 1"), "{words}");
 }
 
 /// The kubelet refuses to mount a folder that is missing; nothing creates it.
@@ -253,7 +253,7 @@ async fn finds_out_that_there_are_no_marker_files_and_makes_none(site: &Site, no
 
 /// Real kubelets go on writing to their Nodes; the labeller does not.
 async fn is_idle_afterwards(cluster: &Cluster) {
-    let writes = || {
+    let all_writes = || {
         let audit = cluster.audit().unwrap();
         let ours = audit.service_account(operator::NAMESPACE, "node-labeller");
         ours.writes()
@@ -265,7 +265,7 @@ async fn is_idle_afterwards(cluster: &Cluster) {
         let ours = audit.service_account(operator::NAMESPACE, "node-labeller");
         ours.writes().resource("leases").count()
     };
-    let (before, renewed) = (writes(), renewals());
+    let (before, renewed) = (all_writes(), renewals());
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while renewals() < renewed + 3 {
         assert!(
@@ -275,7 +275,7 @@ async fn is_idle_afterwards(cluster: &Cluster) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(
-        writes(),
+        all_writes(),
         before,
         "an idle labeller writes nothing but its lease"
     );

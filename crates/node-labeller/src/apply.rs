@@ -12,7 +12,7 @@ use operator_runtime::lease::Leadership;
 
 use crate::build::BuildSettings;
 use crate::build::labels::{Leftovers, apply_body, changed_labels, record_body};
-use crate::build::pod::{pod, pod_name};
+use crate::build::pod::pod;
 use crate::decide::Probe;
 use crate::error::{Error, Result};
 use crate::outcome::Facts;
@@ -67,7 +67,7 @@ pub async fn create_pod(
     probe: Probe,
 ) -> Result<WatchedPod> {
     let api: Api<Pod> = Api::namespaced(requests.clients.api.clone(), &settings.namespace);
-    let name = format!("{}/{}", settings.namespace, pod_name(node));
+    let name = format!("{}/{}", settings.namespace, node.pod_name);
     let params = PostParams {
         dry_run: false,
         field_manager: Some(MANAGER.to_owned()),

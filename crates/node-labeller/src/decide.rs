@@ -15,7 +15,6 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 pub use judge::{Failure, Verdict};
 
-use crate::build::pod::pod_name;
 use crate::record::{Markers, mark_of};
 use crate::watched::{WatchedNode, WatchedPod};
 
@@ -107,7 +106,7 @@ impl Step {
     /// The name of the Pod that it is about.
     pub fn pod_name(&self) -> String {
         match self {
-            Self::Create { node, .. } => pod_name(node),
+            Self::Create { node, .. } => node.pod_name.clone(),
             Self::Conclude { pod, .. } | Self::Remove { pod, .. } => pod.name().to_owned(),
         }
     }
@@ -218,8 +217,8 @@ fn start(snapshot: &Snapshot<'_>, limits: &Limits, now: Timestamp, plan: &mut Pl
         match snapshot.held.get(node.uid()) {
             Some(until) if *until > now => plan.wake(*until),
             _ => {
-                let name = pod_name(node);
-                if !snapshot.pods.contains_key(&name) && !snapshot.busy.contains_key(&name) {
+                let name = &node.pod_name;
+                if !snapshot.pods.contains_key(name) && !snapshot.busy.contains_key(name) {
                     wanted.push((urgency, node, probe));
                 }
             }
@@ -296,7 +295,7 @@ fn need(node: &WatchedNode, limits: &Limits, now: Timestamp) -> Need {
     if record.markers == Some(Markers::Wanted) {
         return Need::Now(Urgency::Changed, Probe::FilesAndMarkers);
     }
-    let due = record.due(node.uid(), limits.resync);
+    let due = record.due(node.jitter, limits.resync);
     if due <= now {
         Need::Now(Urgency::Old, again)
     } else {

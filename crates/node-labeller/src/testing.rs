@@ -4,9 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::build::BuildSettings;
-use crate::build::pod::pod;
+use crate::build::pod::{pod, pod_name};
 use crate::decide::Probe;
-use crate::record::Record;
+use crate::record::{Record, jitter};
 use crate::watched::{
     WatchedCondition, WatchedContainerState, WatchedContainerStatus, WatchedNode, WatchedPod,
     WatchedTerminated, WatchedWaiting,
@@ -31,6 +31,8 @@ pub(crate) fn node(name: &str) -> WatchedNode {
     node.metadata.uid = Some(format!("uid-of-{name}"));
     node.state = format!("state-of-{name}");
     node.has_linux = true;
+    node.pod_name = pod_name(node.name(), node.uid());
+    node.jitter = jitter(node.uid());
     node.status.conditions = vec![WatchedCondition {
         type_: "Ready".to_owned(),
         status: "True".to_owned(),

@@ -9,8 +9,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use serde::{Deserialize, Serialize};
 
+use crate::build::pod::pod_name;
 use crate::facts::{is_our_annotation, is_our_label};
-use crate::record::{ANNOTATION_DETECTED, Record, state_of};
+use crate::record::{ANNOTATION_DETECTED, Record, jitter, state_of};
 
 /// Label by which kubelets tell their operating system.
 const LABEL_OS: &str = "kubernetes.io/os";
@@ -36,6 +37,12 @@ pub struct WatchedNode {
     /// Whether a Pod of ours could tell anything: not on Windows, not on virtual kubelets.
     #[serde(skip)]
     pub has_linux: bool,
+    /// The name of the node's Pod, from [`pod_name`]; here, because a hash per node and decision adds up.
+    #[serde(skip)]
+    pub pod_name: String,
+    /// The node's part of the jitter, from [`jitter`]; here for the same reason.
+    #[serde(skip)]
+    pub jitter: u16,
 }
 
 /// The part of a Node's status that is read.
@@ -83,6 +90,8 @@ impl WatchedNode {
         self.has_linux = !is_other(&info.operating_system)
             && !label(LABEL_OS).is_some_and(is_other)
             && label(LABEL_TYPE) != Some(VIRTUAL_KUBELET);
+        self.pod_name = pod_name(self.name(), self.uid());
+        self.jitter = jitter(self.uid());
         self.state = state_of(&info.boot_id, &info.os_image, &info.kubelet_version);
         self.record = self
             .metadata

@@ -35,11 +35,11 @@ const SHOWN: usize = 40;
 const LABEL_VALUE_LENGTH: usize = 63;
 
 /// The name of a node's Pod: derived, so that a node never has two, whoever creates them.
-pub fn pod_name(node: &WatchedNode) -> String {
+pub fn pod_name(node: &str, uid: &str) -> String {
     // A dot would make a host name of several labels.
-    let plain = node.name().replace('.', "-");
+    let plain = node.replace('.', "-");
     let shown = plain[..plain.floor_char_boundary(SHOWN)].trim_matches('-');
-    format!("detect-{shown}-{}", short_hash(&[node.uid()]))
+    format!("detect-{shown}-{}", short_hash(&[uid]))
 }
 
 /// The Pod.
@@ -59,7 +59,7 @@ pub fn pod(node: &WatchedNode, probe: Probe, settings: &BuildSettings) -> Pod {
     ];
     Pod {
         metadata: ObjectMeta {
-            name: Some(pod_name(node)),
+            name: Some(node.pod_name.clone()),
             namespace: Some(settings.namespace.clone()),
             labels: Some(
                 labels
@@ -207,11 +207,9 @@ mod tests {
 
     #[test]
     fn names_are_host_names_and_differ_with_the_uid() {
-        let mut again = node("worker");
-        again.metadata.uid = Some("another".to_owned());
-        assert_ne!(pod_name(&node("worker")), pod_name(&again));
+        assert_ne!(pod_name("worker", "one"), pod_name("worker", "another"));
         for name in [&"n.".repeat(126), "a", &format!("{}-.b", "a".repeat(39))] {
-            let name = pod_name(&node(name));
+            let name = pod_name(name, "uid");
             assert!(name.len() <= 63 && !name.contains('.'), "{name}");
             assert!(!name.contains("--"), "{name}");
         }

@@ -117,7 +117,7 @@ fn no_more_pods_than_the_limit_whether_seen_or_being_created() {
     let nodes: Vec<_> = ["a", "b", "c", "d", "e"].map(node).into();
     let pod = pending(&nodes[0], Probe::Files, at(0));
     let mut world = World::of(nodes, vec![pod]);
-    let being_created = pod_name(&world.nodes[1]);
+    let being_created = world.nodes[1].pod_name.clone();
     world.busy.insert(being_created, Busy::Creating);
     let plan = world.decide(at(0));
     assert_eq!(starts(&plan), [("c", Probe::Files)]);
@@ -184,6 +184,7 @@ fn a_pod_of_an_earlier_state_or_of_no_node_is_removed_unheard() {
     ));
     let mut again = node("a");
     again.metadata.uid = Some("another machine".to_owned());
+    again.pod_name = crate::build::pod::pod_name("a", "another machine");
     let plan = World::of(vec![again], vec![pod.clone()]).decide(at(5));
     assert!(
         plan.steps

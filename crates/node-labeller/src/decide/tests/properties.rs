@@ -69,7 +69,7 @@ proptest! {
                 continue;
             }
             if let Some(busy) = busy {
-                world.busy.insert(pod_name(&node), busy);
+                world.busy.insert(node.pod_name.clone(), busy);
             }
             world.nodes.push(Arc::new(node));
             if let Some(pod) = pod {
