@@ -202,9 +202,11 @@ fn end(
     }
 }
 
+type Wanted<'a> = (Urgency, &'a Arc<WatchedNode>, Probe);
+
 /// Starts Pods as far as the limit allows: unknown nodes first, changed ones next, old records last.
 fn start(snapshot: &Snapshot<'_>, limits: &Limits, now: Timestamp, plan: &mut Plan) {
-    let mut wanted = Vec::new();
+    let mut wanted: Vec<Wanted<'_>> = Vec::new();
     for node in snapshot.nodes {
         let (urgency, probe) = match need(node, limits, now) {
             Need::Now(urgency, probe) => (urgency, probe),
@@ -224,8 +226,6 @@ fn start(snapshot: &Snapshot<'_>, limits: &Limits, now: Timestamp, plan: &mut Pl
             }
         }
     }
-    wanted.sort_by(|(one, a, _), (other, b, _)| (one, a.name()).cmp(&(other, b.name())));
-
     let creating = snapshot
         .busy
         .iter()
@@ -247,15 +247,20 @@ fn start(snapshot: &Snapshot<'_>, limits: &Limits, now: Timestamp, plan: &mut Pl
     let room = room.min(snapshot.room.saturating_sub(plan.steps.len()));
     plan.in_flight = in_flight.len() + wanted.len().min(room);
     plan.waiting = wanted.len().saturating_sub(room);
-    plan.steps.extend(
-        wanted
-            .into_iter()
-            .take(room)
-            .map(|(_, node, probe)| Step::Create {
-                node: Arc::clone(node),
-                probe,
-            }),
-    );
+    let order = |(one, a, _): &Wanted<'_>, (other, b, _): &Wanted<'_>| {
+        (one, a.name()).cmp(&(other, b.name()))
+    };
+    // Only the first few are put into order: thousands may be waiting.
+    if room < wanted.len() {
+        wanted.select_nth_unstable_by(room, order);
+        wanted.truncate(room);
+    }
+    wanted.sort_by(order);
+    plan.steps
+        .extend(wanted.into_iter().map(|(_, node, probe)| Step::Create {
+            node: Arc::clone(node),
+            probe,
+        }));
 }
 
 /// Whether a node is to be looked at.

@@ -21,7 +21,7 @@ const NODES: usize = 2000;
 /// The default of the flag.
 const PODS_IN_FLIGHT: usize = 20;
 /// How long all nodes together may take on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 fn count() -> usize {
     let given = std::env::var("KAIROS_E2E_NODES").ok();
