@@ -48,12 +48,14 @@ impl Requests {
 }
 
 /// What became of a write to a Node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
     /// It is written; so many labels differ from before.
     Done {
         /// Labels set, changed or removed.
         labels_changed: usize,
+        /// The Node's resourceVersion with the write in it; absent where nothing had to be written.
+        resource_version: Option<String>,
     },
     /// The Node is gone, or another one has its name.
     NodeGone,
@@ -139,7 +141,10 @@ pub async fn label(
     if take_off(requests, node, &behind).await? == Written::NodeGone {
         return Ok(Written::NodeGone);
     }
-    Ok(Written::Done { labels_changed })
+    Ok(Written::Done {
+        labels_changed,
+        resource_version: written.metadata.resource_version,
+    })
 }
 
 /// Writes the record alone.
@@ -162,7 +167,10 @@ async fn take_off(
     leftovers: &Leftovers,
 ) -> Result<Written> {
     if leftovers.is_empty() {
-        return Ok(Written::Done { labels_changed: 0 });
+        return Ok(Written::Done {
+            labels_changed: 0,
+            resource_version: None,
+        });
     }
     let action = format!("remove labels from node {}", node.name());
     merge(requests, node, action, &leftovers.removal_body(node.uid())).await
@@ -184,7 +192,10 @@ async fn merge(
         .write(action, api.patch_metadata(node.name(), &params, &patch))
         .await
     {
-        Ok(_) => Ok(Written::Done { labels_changed: 0 }),
+        Ok(written) => Ok(Written::Done {
+            labels_changed: 0,
+            resource_version: written.metadata.resource_version,
+        }),
         Err(error) => node_gone(error),
     }
 }

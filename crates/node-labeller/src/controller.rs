@@ -218,10 +218,10 @@ impl Work {
                 .get_or_create(&CategoryLabel { category })
                 .inc();
         }
-        if let Some(record) = written {
+        if let Some((record, resource_version)) = written {
             let result = &record.result;
             tracing::info!(node = node_name, result, labels_changed, "detected");
-            self.memory.wrote(&node_uid, record, now);
+            self.memory.wrote(&node_uid, record, &resource_version, now);
             self.memory.succeeded(&node_uid);
         }
         if failed || error.is_some() {

@@ -65,16 +65,19 @@ async fn labels_of_a_former_labeller_do_not_stay_and_those_of_others_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reboot_is_followed_and_what_was_seen_before_it_is_not_believed() {
-    let (world, _running) = World::running(&[]).await;
+    let (world, running) = World::running(&[]).await;
     world.join("node", &[]).await;
     world.tell("node", &kairos("active", "v1")).await;
     world.wait_for_result("node", "Kairos", "first").await;
     world.wait_until_no_pod_is_left().await;
     world.report("node", "boot-2", "True").await;
     let early = world.wait_for_pod("node").await;
-    // The node goes down under the Pod, and comes back as something else.
-    world.report("node", "boot-3", "True").await;
+    // The Pod ends, and the node comes back as something else before a labeller has read what it told.
+    running.kill().unwrap();
+    running.wait().await.unwrap();
     world.end(&early, &kairos("passive", "v-wrong")).await;
+    world.report("node", "boot-3", "True").await;
+    let _again = world.start();
     let late = crate::world::until("another Pod looks at the node", async || {
         let pod = world.pod("node").await?;
         (pod.metadata.uid != early.metadata.uid).then_some(pod)

@@ -11,8 +11,9 @@ use crate::decide::Busy;
 use crate::record::Record;
 use crate::watched::{WatchedNode, WatchedPod};
 
-/// What a watch has not shown for this long is not waited for any more.
-const UNSHOWN: Duration = Duration::from_secs(30);
+/// What a watch has not shown for this long is not waited for any more. On a control plane at its limits, watches lag by
+/// half a minute.
+const UNSHOWN: Duration = Duration::from_mins(2);
 /// Delay after a node's first failure, and the longest one.
 const FIRST_DELAY: Duration = Duration::from_secs(5);
 const LONGEST_DELAY: Duration = Duration::from_mins(10);
@@ -29,10 +30,36 @@ pub struct Memory {
     /// Removed Pods that the cache may still show, by uid.
     removed: HashMap<String, Instant>,
     /// Written records that the cache does not show yet, by the Node's uid.
-    written: HashMap<String, (Instant, Record)>,
+    written: HashMap<String, WrittenRecord>,
     /// Until when nodes are left alone, by uid.
     held: HashMap<String, Timestamp>,
     backoff: Backoff<String>,
+}
+
+#[derive(Debug)]
+struct WrittenRecord {
+    at: Instant,
+    record: Record,
+    /// Of the Node with the record.
+    version: Option<u64>,
+}
+
+impl WrittenRecord {
+    /// Whether the cache holds a Node of before the write. Kubernetes promises that the versions of one kind are numbers
+    /// that grow (KEP-5504), and all releases keep that.
+    fn is_newer_than(&self, shown: &WatchedNode, now: Instant) -> bool {
+        let shown_version = shown.metadata.resource_version.as_deref();
+        match (self.version, shown_version.and_then(number)) {
+            (Some(written), Some(shown)) => shown < written,
+            _ => {
+                now.duration_since(self.at) < UNSHOWN && shown.record.as_ref() != Some(&self.record)
+            }
+        }
+    }
+}
+
+fn number(resource_version: &str) -> Option<u64> {
+    resource_version.parse().ok()
 }
 
 impl Default for Memory {
@@ -76,8 +103,19 @@ impl Memory {
         self.removed.insert(pod.uid().to_owned(), now);
     }
 
-    pub(super) fn wrote(&mut self, node_uid: &str, record: Record, now: Instant) {
-        self.written.insert(node_uid.to_owned(), (now, record));
+    pub(super) fn wrote(
+        &mut self,
+        node_uid: &str,
+        record: Record,
+        resource_version: &str,
+        now: Instant,
+    ) {
+        let written = WrittenRecord {
+            at: now,
+            record,
+            version: number(resource_version),
+        };
+        self.written.insert(node_uid.to_owned(), written);
     }
 
     pub(super) fn succeeded(&mut self, node_uid: &str) {
@@ -116,9 +154,10 @@ impl Memory {
         if !self.written.is_empty() {
             let by_uid: HashMap<&str, &Arc<WatchedNode>> =
                 nodes.iter().map(|node| (node.uid(), node)).collect();
-            self.written.retain(|uid, (at, record)| {
-                let shown = by_uid.get(uid.as_str());
-                is_young(at) && shown.is_some_and(|node| node.record.as_ref() != Some(record))
+            self.written.retain(|uid, written| {
+                by_uid
+                    .get(uid.as_str())
+                    .is_some_and(|shown| written.is_newer_than(shown, now))
             });
         }
     }
@@ -126,8 +165,8 @@ impl Memory {
     /// The Node with the record that was written last.
     pub fn with_written_record(&self, node: Arc<WatchedNode>) -> Arc<WatchedNode> {
         match self.written.get(node.uid()) {
-            Some((_, record)) => Arc::new(WatchedNode {
-                record: Some(record.clone()),
+            Some(written) => Arc::new(WatchedNode {
+                record: Some(written.record.clone()),
                 ..node.as_ref().clone()
             }),
             None => node,
@@ -171,18 +210,43 @@ mod tests {
         assert_eq!(memory.pods(vec![]).count(), 0, "it was never shown");
     }
 
+    fn of_version(version: &str) -> Arc<WatchedNode> {
+        let mut node = node("a");
+        node.metadata.resource_version = Some(version.to_owned());
+        Arc::new(node)
+    }
+
     #[test]
-    fn a_written_record_counts_until_the_cache_shows_it() {
+    fn a_written_record_counts_until_the_cache_is_as_new_however_long_that_takes() {
         let mut memory = Memory::default();
         let now = Instant::now();
-        let bare = Arc::new(node("a"));
+        let bare = of_version("99");
         let record = record(&bare, at(0));
-        memory.wrote(bare.uid(), record.clone(), now);
-        memory.prune(&[Arc::clone(&bare)], &[], now, at(0));
+        memory.wrote(bare.uid(), record.clone(), "100", now);
+        memory.prune(&[Arc::clone(&bare)], &[], now + 10 * UNSHOWN, at(0));
         let seen = memory.with_written_record(Arc::clone(&bare));
         assert_eq!(seen.record, Some(record));
-        memory.prune(&[seen], &[], now, at(0));
+        // Somebody has removed it since.
+        memory.prune(&[of_version("101")], &[], now, at(0));
         assert!(memory.written.is_empty());
+    }
+
+    #[test]
+    fn without_a_version_to_compare_a_written_record_counts_until_it_is_seen_or_for_a_while() {
+        let now = Instant::now();
+        let bare = of_version("opaque");
+        let record = record(&bare, at(0));
+        let counts = |shown: &Arc<WatchedNode>, now| {
+            let mut memory = Memory::default();
+            memory.wrote(bare.uid(), record.clone(), "100", Instant::now());
+            memory.prune(&[Arc::clone(shown)], &[], now, at(0));
+            !memory.written.is_empty()
+        };
+        assert!(counts(&bare, now));
+        assert!(!counts(&bare, now + 2 * UNSHOWN));
+        let mut with_it = bare.as_ref().clone();
+        with_it.record = Some(record.clone());
+        assert!(!counts(&Arc::new(with_it), now));
     }
 
     #[test]

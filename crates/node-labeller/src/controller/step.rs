@@ -32,7 +32,8 @@ pub(super) struct Done {
     pub(super) node_name: String,
     pub(super) created: Option<WatchedPod>,
     pub(super) removed: Option<Arc<WatchedPod>>,
-    pub(super) written: Option<Record>,
+    /// The record, and the Node's resourceVersion with it.
+    pub(super) written: Option<(Record, String)>,
     pub(super) labels_changed: usize,
     pub(super) result: Option<DetectionResult>,
     /// From the Pod's creation until its result was read.
@@ -126,9 +127,13 @@ async fn conclude(
             (written, record)
         }
     };
-    if let Written::Done { labels_changed } = written {
+    if let Written::Done {
+        labels_changed,
+        resource_version,
+    } = written
+    {
         done.labels_changed = labels_changed;
-        done.written = Some(record);
+        done.written = Some((record, resource_version.unwrap_or_default()));
     }
     Ok(())
 }
