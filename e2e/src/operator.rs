@@ -18,20 +18,52 @@ pub const AGENT_IMAGE: &str = "kairos-operator/node-agent:test";
 /// Folder of the controllers' binaries; otherwise they are looked for beside the running test.
 const BINARIES: &str = "KAIROS_E2E_BIN_DIR";
 
-/// What a `NodeOp` needs: the files that `kubectl apply -k deploy/default` installs, without the Deployment.
-const NODEOP_CONTROLLER: [&str; 5] = [
-    include_str!("../../deploy/default/namespace.yaml"),
-    include_str!("../../deploy/nodeop-controller/service-account.yaml"),
-    include_str!("../../deploy/nodeop-controller/cluster-role.yaml"),
-    include_str!("../../deploy/nodeop-controller/lease-role.yaml"),
-    include_str!("../../deploy/nodeop-controller/priority-class.yaml"),
+/// Namespace of the Pods by which the node labeller looks at nodes.
+pub const DETECT_NAMESPACE: &str = "kairos-operator-detect";
+
+/// What each controller needs beside the custom resources and the namespace: the files that `kubectl apply -k
+/// deploy/default` installs, without the Deployment.
+const COMPONENTS: [(&str, &[&str]); 2] = [
+    (
+        "nodeop-controller",
+        &[
+            include_str!("../../deploy/nodeop-controller/service-account.yaml"),
+            include_str!("../../deploy/nodeop-controller/cluster-role.yaml"),
+            include_str!("../../deploy/nodeop-controller/lease-role.yaml"),
+            include_str!("../../deploy/nodeop-controller/priority-class.yaml"),
+        ],
+    ),
+    (
+        "node-labeller",
+        &[
+            include_str!("../../deploy/node-labeller/namespace.yaml"),
+            include_str!("../../deploy/node-labeller/service-account.yaml"),
+            include_str!("../../deploy/node-labeller/cluster-role.yaml"),
+            include_str!("../../deploy/node-labeller/pod-role.yaml"),
+            include_str!("../../deploy/node-labeller/lease-role.yaml"),
+            include_str!("../../deploy/node-labeller/network-policy.yaml"),
+        ],
+    ),
 ];
 
 /// Installs the custom resources, and the nodeop-controller's ServiceAccount and rights.
 pub async fn install(cluster: &Cluster) -> anyhow::Result<()> {
+    install_controllers(cluster, &["nodeop-controller"]).await
+}
+
+/// Installs the custom resources, and the `ServiceAccount`s and rights of these controllers.
+pub async fn install_controllers(cluster: &Cluster, names: &[&str]) -> anyhow::Result<()> {
     cluster.install_crds().await?;
-    for text in NODEOP_CONTROLLER {
-        cluster.apply_yaml(text).await?;
+    cluster
+        .apply_yaml(include_str!("../../deploy/default/namespace.yaml"))
+        .await?;
+    for name in names {
+        let Some((_, files)) = COMPONENTS.iter().find(|(known, _)| known == name) else {
+            bail!("there is no controller {name} to install")
+        };
+        for text in *files {
+            cluster.apply_yaml(text).await?;
+        }
     }
     Ok(())
 }

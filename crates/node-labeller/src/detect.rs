@@ -1,8 +1,8 @@
 //! The detection inside a Pod: reads the host's files and leaves the outcome as termination message.
 //!
-//! The host's folders /etc, /usr/lib and /run/cos are mounted read-only beneath one folder. The kernel resolves every link
-//! as if that folder were the root, so no link of the host leads into this container or to other files of the host.
-//! Talks to nobody, needs no token.
+//! The host's folders /etc, /usr and, where asked for, /run/cos are mounted read-only beneath one folder. The kernel
+//! resolves every link as if that folder were the root, so no link of the host leads into this container or to other files
+//! of the host. Talks to nobody, needs no token.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const LONGEST_COMMAND_LINE: usize = 16 * 1024;
 /// Where to read and where to write.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DetectArgs {
-    /// Folder beneath which the host's /etc, /usr/lib and /run/cos are mounted.
+    /// Folder beneath which the host's /etc, /usr and /run/cos are mounted.
     #[arg(long, default_value = "/host")]
     pub host: PathBuf,
 
@@ -60,7 +60,7 @@ pub fn find(host: &Path, command_line: &Path) -> Findings {
     }
     let kairos_release = match read(host, "etc/kairos-release") {
         File::Missing if is_dangling(host, "etc/kairos-release") => {
-            File::Unreadable("it is a link to nothing in /etc, /usr/lib or /run/cos".to_owned())
+            File::Unreadable("it is a link to nothing in /etc or /usr".to_owned())
         }
         found => found,
     };

@@ -41,6 +41,20 @@ pub const ANNOTATIONS: [(&str, &str); 6] = [
     ("HOME_URL", "kairos.io/home-url"),
 ];
 
+/// Whether a label of that name is the labeller's, to set and to remove.
+pub fn is_our_label(name: &str) -> bool {
+    name == LABEL_MANAGED
+        || name == LABEL_BOOT_STATE
+        || LABELS.iter().any(|(_, label)| *label == name)
+}
+
+/// Whether an annotation of that name is the labeller's, to set and to remove.
+pub fn is_our_annotation(name: &str) -> bool {
+    ANNOTATIONS
+        .iter()
+        .any(|(_, annotation)| *annotation == name)
+}
+
 /// Longest label value that Kubernetes takes.
 const LONGEST_LABEL: usize = 63;
 /// Longest annotation value, in bytes: six of them, each character escaped, still fit into a termination message.
@@ -178,9 +192,10 @@ pub fn label_value(text: &str) -> String {
         .to_owned()
 }
 
-/// The text as an annotation's value, cut to what a termination message has room for.
+/// The text as an annotation's value: one printable line, cut to what a termination message has room for.
 pub fn annotation_value(text: &str) -> String {
-    cut_text(text.trim(), LONGEST_ANNOTATION)
+    let printable = text.replace(char::is_control, " ");
+    cut_text(printable.trim(), LONGEST_ANNOTATION)
 }
 
 #[cfg(test)]

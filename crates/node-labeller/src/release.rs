@@ -73,6 +73,7 @@ fn word(text: &str) -> Option<String> {
             '\'' => loop {
                 match rest.next()? {
                     '\'' => break,
+                    '\r' => return None,
                     inner => value.push(inner),
                 }
             },
@@ -81,9 +82,10 @@ fn word(text: &str) -> Option<String> {
                     '"' => break,
                     '\\' => match rest.next()? {
                         escaped @ ('"' | '\\' | '$' | '`') => value.push(escaped),
+                        '\r' => return None,
                         other => value.extend(['\\', other]),
                     },
-                    '$' | '`' => return None,
+                    '$' | '`' | '\r' => return None,
                     inner => value.push(inner),
                 }
             },

@@ -77,8 +77,7 @@ fn run(case: &Case) -> Outcome {
     let command_line = folder.path().join("cmdline");
     std::fs::write(&command_line, &case.command_line).unwrap();
     let message = folder.path().join("message");
-    let status = Command::new(env!("CARGO_BIN_EXE_node-labeller"))
-        .arg("detect")
+    let status = Command::new(env!("CARGO_BIN_EXE_node-labeller-detect"))
         .arg("--host")
         .arg(&host)
         .arg("--command-line")
@@ -141,8 +140,8 @@ fn each_release_file_makes_exactly_the_expected_labels_or_the_expected_reason() 
 #[test]
 fn without_a_place_for_the_outcome_the_pod_fails() {
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_node-labeller"))
-        .args(["detect", "--host"])
+    let output = Command::new(env!("CARGO_BIN_EXE_node-labeller-detect"))
+        .arg("--host")
         .arg(folder.path())
         .arg("--termination-log")
         .arg(folder.path().join("missing/message"))

@@ -24,6 +24,10 @@ cat /proc/sys/kernel/random/uuid > "$node/boot-id"
 
 mount -t overlay -o "lowerdir=$NODE_LOWER,upperdir=$node/upper,workdir=$node/work" node "$root"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
+# What early boot leaves there, such as the marker files of Kairos.
+if [ -d "$node/run" ]; then
+    cp -R "$node/run/." "$root/run/"
+fi
 mount -t tmpfs tmpfs "$root/tmp"
 # Overlay does not stack on overlay: containers and volumes need a plain folder.
 for folder in containerd kubelet; do

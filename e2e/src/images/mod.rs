@@ -14,4 +14,4 @@ mod well_known;
 pub use image::{Image, ImageConfig};
 pub use registry::serve;
 pub use store::Store;
-pub use well_known::{BUSYBOX, PAUSE, busybox, pause, program};
+pub use well_known::{BUSYBOX, PAUSE, busybox, pause, program, program_with_libraries};

@@ -71,6 +71,29 @@ pub fn program(programs: &[(&str, &Path)]) -> anyhow::Result<Image> {
         })
 }
 
+/// An image of one program of our own as a developer's build makes it, with the shared libraries that it needs; otherwise
+/// like [`program`]. `path` is where it lies in the image.
+pub fn program_with_libraries(path: &str, source: &Path) -> anyhow::Result<Image> {
+    let failed = || format!("failed to list the libraries of {}", source.display());
+    let output = Command::new("ldd")
+        .arg(source)
+        .output()
+        .with_context(failed)?;
+    let list = String::from_utf8(output.stdout).with_context(failed)?;
+    // Lines are `NAME => /PATH (ADDRESS)` or `/PATH (ADDRESS)`; what the kernel provides has no path.
+    let libraries: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
+        .collect();
+    let mut programs = vec![(path, source)];
+    programs.extend(
+        libraries
+            .iter()
+            .map(|library| (*library, Path::new(*library))),
+    );
+    program(&programs)
+}
+
 fn base(config: ImageConfig, busybox: &Path) -> anyhow::Result<Image> {
     Image::new(config)
         .folder("bin", 0o755)?

@@ -12,6 +12,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::history::{Boot, End, read};
+use super::spec::BootState;
+use super::start::write_marker;
 use crate::guard::ProcessHandle;
 
 /// How long a node may take from a signal to its end.
@@ -80,6 +82,19 @@ impl Node {
     /// Shuts the node down in order, without telling the cluster. The node stays off until [`Node::power_on`].
     pub async fn stop(&self) -> anyhow::Result<()> {
         self.end_with(Signal::USR2).await
+    }
+
+    /// Changes what the next boot of a node that is off finds: /etc/kairos-release, and the marker file in /run/cos.
+    pub fn change_system(&self, kairos_release: &str, marker: BootState) -> anyhow::Result<()> {
+        let failed = || format!("failed to change the system of node {}", self.name);
+        ensure!(
+            self.boots()?.last().is_none_or(|boot| boot.end.is_some()),
+            "node {} is on: stop it first",
+            self.name
+        );
+        fs::write(self.folder.join("upper/etc/kairos-release"), kairos_release)
+            .with_context(failed)?;
+        write_marker(&self.folder, marker).with_context(failed)
     }
 
     /// Boots a node that is off.

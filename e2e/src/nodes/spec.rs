@@ -27,6 +27,16 @@ impl BootState {
         };
         format!("BOOT_IMAGE=/boot/vmlinuz console=tty1{label}\n")
     }
+
+    /// The marker file in /run/cos that says so; none where nothing tells.
+    pub(super) fn marker_file(self) -> Option<&'static str> {
+        match self {
+            Self::Active => Some("active_mode"),
+            Self::Passive => Some("passive_mode"),
+            Self::Recovery => Some("recovery_mode"),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// A node to start.
@@ -40,6 +50,8 @@ pub struct NodeSpec {
     pub kairos_release: Option<String>,
     /// What /proc/cmdline tells.
     pub boot_state: BootState,
+    /// What the marker files in /run/cos tell; there is no such folder when absent, as on a node that is no Kairos.
+    pub marker: Option<BootState>,
 }
 
 impl NodeSpec {
@@ -75,6 +87,14 @@ impl NodeSpec {
     #[must_use]
     pub fn boot_state(mut self, state: BootState) -> Self {
         self.boot_state = state;
+        self
+    }
+
+    /// Sets what the marker files in /run/cos tell. A container's own /proc/cmdline is the machine's, so these are what a
+    /// Pod can tell test nodes apart by.
+    #[must_use]
+    pub fn marker(mut self, state: BootState) -> Self {
+        self.marker = Some(state);
         self
     }
 }

@@ -19,7 +19,7 @@ use super::authority::Authority;
 use super::config::NodeConfig;
 use super::network::{self, GATEWAY, MAXIMUM_NODES, REGISTRY_PORT};
 use super::node::{FOLDER_VARIABLE, Node};
-use super::spec::NodeSpec;
+use super::spec::{BootState, NodeSpec};
 use super::{control_groups, root_file_system, supported};
 use crate::assets::{self, Tool};
 use crate::guard::{Cleanup, Guard, Process};
@@ -321,7 +321,23 @@ fn write_files(folder: &Path, config: &NodeConfig<'_>) -> std::io::Result<()> {
         folder.join("cmdline"),
         config.spec.boot_state.command_line(),
     )?;
+    if let Some(state) = config.spec.marker {
+        write_marker(folder, state)?;
+    }
     fs::write(folder.join("system-uuid"), fresh_uuid()?)
+}
+
+/// Writes what the next boot finds in /run/cos.
+pub(super) fn write_marker(folder: &Path, state: BootState) -> std::io::Result<()> {
+    let markers = folder.join("run/cos");
+    if markers.exists() {
+        fs::remove_dir_all(&markers)?;
+    }
+    fs::create_dir_all(&markers)?;
+    match state.marker_file() {
+        Some(file) => fs::write(markers.join(file), "1"),
+        None => Ok(()),
+    }
 }
 
 fn fresh_uuid() -> std::io::Result<String> {
