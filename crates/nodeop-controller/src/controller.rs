@@ -4,6 +4,7 @@ mod act;
 mod memory;
 mod pass;
 mod release;
+mod report;
 mod sweep;
 mod triggers;
 

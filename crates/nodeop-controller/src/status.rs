@@ -3,6 +3,7 @@
 //! One object holds all nodes, so its size is watched: past [`COMPACT_BYTES`] finished nodes keep phase and
 //! rebootStatus only, at [`FULL_BYTES`] no more nodes are taken (etcd refuses objects of some 1.5 MiB).
 
+mod measure;
 mod patch;
 mod report;
 mod verdict;
@@ -17,6 +18,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use crate::decide::{holds_slot, is_finished};
 use verdict::verdict;
 
+pub use measure::{Left, left_steps};
 pub use patch::patch_body;
 pub use report::{Report, drain_blocked, reports};
 

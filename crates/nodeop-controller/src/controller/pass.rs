@@ -13,15 +13,15 @@ use kube::{Api, ResourceExt as _};
 
 use super::act::{act, drain_key};
 use super::release::{conclude, release};
+use super::report::{count_active, measure, report};
 use super::{Context, WatchedNodeOp};
 use crate::apply::hold::{self, Version};
 use crate::apply::nodes::{Guarded, patch_node};
 use crate::apply::{self, place, pods, within};
 use crate::decide::{Plan, Rehearsal, Release, decide};
 use crate::error::{Error, Result};
-use crate::metrics::ResultLabel;
 use crate::observe::{Observed, has_open_reservation, observe};
-use crate::status::{self, StartProblem, Write, reports};
+use crate::status::{self, StartProblem, Write};
 
 /// An unfinished NodeOp is looked at this often even when nothing happens: it heals what an event could not tell.
 const RESYNC: Duration = Duration::from_mins(5);
@@ -48,6 +48,7 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
     let uid = watched.uid().unwrap_or_default();
     if watched.metadata.deletion_timestamp.is_some() {
         context.memory.forget(&uid);
+        count_active(context, &uid, BTreeMap::new());
         return release(watched, context).await;
     }
     if context.memory.has_ended(&uid) {
@@ -305,6 +306,7 @@ async fn write(
     let written = Arc::new(written);
     context.memory.remember(&uid, &written);
     report(context, node_op, &status);
+    measure(context, node_op, &status, now);
     Ok(Some(written))
 }
 
@@ -343,21 +345,4 @@ async fn note_problems(
         write(context, node_op, after, now).await?;
     }
     Ok(all)
-}
-
-/// Publishes and counts what the written status says anew.
-fn report(context: &Context, node_op: &NodeOp, after: &NodeOpStatus) {
-    let empty = NodeOpStatus::default();
-    let before = node_op.status.as_ref().unwrap_or(&empty);
-    let reports = reports(before, after);
-    for result in reports.iter().filter_map(|report| report.result) {
-        context
-            .metrics
-            .node_results
-            .get_or_create(&ResultLabel { result })
-            .inc();
-    }
-    for report in reports {
-        context.events.publish(report.into_notice(node_op));
-    }
 }
