@@ -13,20 +13,46 @@ pub const NAMESPACE: &str = "kairos-operator";
 /// Folder of the controllers' binaries; otherwise they are looked for beside the running test.
 const BINARIES: &str = "KAIROS_E2E_BIN_DIR";
 
-/// What a `NodeOp` needs: the files that `kubectl apply -k deploy/default` installs, without the Deployment.
-const NODEOP_CONTROLLER: [&str; 5] = [
-    include_str!("../../deploy/default/namespace.yaml"),
-    include_str!("../../deploy/nodeop-controller/service-account.yaml"),
-    include_str!("../../deploy/nodeop-controller/cluster-role.yaml"),
-    include_str!("../../deploy/nodeop-controller/lease-role.yaml"),
-    include_str!("../../deploy/nodeop-controller/priority-class.yaml"),
+/// What each controller needs beside the custom resources and the namespace: the files that `kubectl apply -k
+/// deploy/default` installs, without the Deployment.
+const COMPONENTS: [(&str, &[&str]); 2] = [
+    (
+        "nodeop-controller",
+        &[
+            include_str!("../../deploy/nodeop-controller/service-account.yaml"),
+            include_str!("../../deploy/nodeop-controller/cluster-role.yaml"),
+            include_str!("../../deploy/nodeop-controller/lease-role.yaml"),
+            include_str!("../../deploy/nodeop-controller/priority-class.yaml"),
+        ],
+    ),
+    (
+        "upgrade-controller",
+        &[
+            include_str!("../../deploy/upgrade-controller/service-account.yaml"),
+            include_str!("../../deploy/upgrade-controller/cluster-role.yaml"),
+            include_str!("../../deploy/upgrade-controller/lease-role.yaml"),
+        ],
+    ),
 ];
 
 /// Installs the custom resources, and the nodeop-controller's ServiceAccount and rights.
 pub async fn install(cluster: &Cluster) -> anyhow::Result<()> {
+    install_controllers(cluster, &["nodeop-controller"]).await
+}
+
+/// Installs the custom resources, and the ServiceAccounts and rights of these controllers.
+pub async fn install_controllers(cluster: &Cluster, names: &[&str]) -> anyhow::Result<()> {
     cluster.install_crds().await?;
-    for text in NODEOP_CONTROLLER {
-        cluster.apply_yaml(text).await?;
+    cluster
+        .apply_yaml(include_str!("../../deploy/default/namespace.yaml"))
+        .await?;
+    for name in names {
+        let Some((_, files)) = COMPONENTS.iter().find(|(known, _)| known == name) else {
+            bail!("there is no controller {name} to install")
+        };
+        for text in *files {
+            cluster.apply_yaml(text).await?;
+        }
     }
     Ok(())
 }
