@@ -56,7 +56,7 @@ fn a_new_upgrade_gets_its_node_op() {
     let upgrade = upgrade("image: i");
     match plan(&upgrade, None).action {
         Some(Action::Create(made)) => {
-            assert_eq!(*made, node_op(&upgrade, BuildSettings::default()))
+            assert_eq!(*made, node_op(&upgrade, BuildSettings::default()));
         }
         other => panic!("{other:?}"),
     }

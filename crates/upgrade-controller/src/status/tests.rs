@@ -43,9 +43,11 @@ d: {phase: Pending}
     assert_eq!(current(&entries(quiet)), None);
     let one = format!("{quiet}e: {{phase: Running, step: Rebooting}}\n");
     assert_eq!(current(&entries(&one)).unwrap(), "e (Rebooting)");
-    let many: String = (0..5)
-        .map(|n| format!("n{n}: {{phase: Preflight, step: Preflight}}\n"))
-        .collect();
+    let many = (0..5).map(|n| format!("n{n}: {{phase: Preflight, step: Preflight}}"));
+    let many = many.collect::<Vec<_>>().join(
+        "
+",
+    );
     let expected = "n0 (Preflight), n1 (Preflight), n2 (Preflight), and 2 more";
     assert_eq!(current(&entries(&many)).unwrap(), expected);
 }

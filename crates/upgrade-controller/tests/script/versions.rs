@@ -57,7 +57,7 @@ fn every_release_file_of_the_table_is_read_as_it_says() {
         assert_eq!(outcome.status, 0, "{name}: {}", outcome.output);
         match (&case.skip, &case.go) {
             (Some(reason), None) => {
-                assert_eq!(&outcome.termination, reason, "{name}: {}", outcome.output)
+                assert_eq!(&outcome.termination, reason, "{name}: {}", outcome.output);
             }
             (None, Some(version)) => {
                 assert_eq!(outcome.termination, "", "{name}");

@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use api_types::nodeop::Concurrency;
-use serde_json::{Value, json};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::Value;
 
 use super::*;
 use crate::build::command::arguments;
@@ -114,137 +117,75 @@ fn force_leaves_out_the_version_checks_and_nothing_else() {
 }
 
 /// A field of the upgrade with a value that is not its default, and where it arrives in the NodeOp.
-#[test]
-fn every_field_of_the_spec_reaches_the_node_op() {
-    let table: [(&str, Value, &str, Value); 20] = [
-        (
-            "/image",
-            json!("quay.example/kairos:v9"),
-            "/image",
-            json!("quay.example/kairos:v9"),
-        ),
-        (
-            "/imagePullSecrets",
-            json!([{"name": "key"}]),
-            "/imagePullSecrets",
-            json!([{"name": "key"}]),
-        ),
-        (
-            "/nodeSelector",
-            json!({"matchLabels": {"a": "b"}}),
-            "/nodeSelector",
-            json!({"matchLabels": {"a": "b"}}),
-        ),
-        ("/concurrency", json!(3), "/concurrency", json!(3)),
-        ("/concurrency", json!("25%"), "/concurrency", json!("25%")),
-        ("/stopOnFailure", json!(true), "/stopOnFailure", json!(true)),
-        (
-            "/upgradeActive",
-            json!(false),
-            "/command/5",
-            json!("active"),
-        ),
-        (
-            "/upgradeRecovery",
-            json!(true),
-            "/command/5",
-            json!("recovery"),
-        ),
-        ("/force", json!(true), "/preflight", Value::Null),
-        ("/debug", json!(true), "/command/6", json!("debug")),
-        (
-            "/excludePaths",
-            json!(["/a b", "/c"]),
-            "/command/8",
-            json!("/a b"),
-        ),
-        (
-            "/uncordonOnFailure",
-            json!(true),
-            "/uncordonOnFailure",
-            json!(true),
-        ),
-        (
-            "/drainOptions/enabled",
-            json!(false),
-            "/drainOptions/enabled",
-            json!(false),
-        ),
-        (
-            "/drainOptions/force",
-            json!(false),
-            "/drainOptions/force",
-            json!(false),
-        ),
-        (
-            "/drainOptions/gracePeriodSeconds",
-            json!(7),
-            "/drainOptions/gracePeriodSeconds",
-            json!(7),
-        ),
-        (
-            "/drainOptions/ignoreDaemonSets",
-            json!(false),
-            "/drainOptions/ignoreDaemonSets",
-            json!(false),
-        ),
-        (
-            "/drainOptions/deleteEmptyDirData",
-            json!(false),
-            "/drainOptions/deleteEmptyDirData",
-            json!(false),
-        ),
-        (
-            "/drainOptions/timeoutSeconds",
-            json!(11),
-            "/drainOptions/timeoutSeconds",
-            json!(11),
-        ),
-        ("/paused", json!(true), "/paused", json!(true)),
-        (
-            "/rebootTimeoutSeconds",
-            json!(13),
-            "/rebootTimeoutSeconds",
-            json!(13),
-        ),
-    ];
-    let plain = serde_json::to_value(NodeOpUpgradeSpec {
+const FIELDS: &str = "
+- [/image, 'quay.example/kairos:v9', /image, 'quay.example/kairos:v9']
+- [/imagePullSecrets, [{name: key}], /imagePullSecrets, [{name: key}]]
+- [/nodeSelector, {matchLabels: {a: b}}, /nodeSelector, {matchLabels: {a: b}}]
+- [/concurrency, 3, /concurrency, 3]
+- [/concurrency, 25%, /concurrency, 25%]
+- [/stopOnFailure, true, /stopOnFailure, true]
+- [/upgradeActive, false, /command/6, --]
+- [/upgradeRecovery, false, /command/5, active]
+- [/force, true, /preflight, null]
+- [/debug, true, /command/7, debug]
+- [/excludePaths, [/a b, /c], /command/9, /a b]
+- [/uncordonOnFailure, true, /uncordonOnFailure, true]
+- [/drainOptions/enabled, false, /drainOptions/enabled, false]
+- [/drainOptions/force, false, /drainOptions/force, false]
+- [/drainOptions/gracePeriodSeconds, 7, /drainOptions/gracePeriodSeconds, 7]
+- [/drainOptions/ignoreDaemonSets, false, /drainOptions/ignoreDaemonSets, false]
+- [/drainOptions/deleteEmptyDirData, false, /drainOptions/deleteEmptyDirData, false]
+- [/drainOptions/timeoutSeconds, 11, /drainOptions/timeoutSeconds, 11]
+- [/paused, true, /paused, true]
+- [/rebootTimeoutSeconds, 13, /rebootTimeoutSeconds, 13]
+";
+
+/// Every field has a value here, so that none is missing in its JSON.
+fn upgrade_of_both_systems() -> Value {
+    serde_json::to_value(NodeOpUpgradeSpec {
         image: "i".to_owned(),
         image_pull_secrets: Some(vec![]),
-        node_selector: Some(
-            k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector::default(),
-        ),
+        node_selector: Some(LabelSelector::default()),
         exclude_paths: Some(vec![]),
+        upgrade_recovery: true,
         drain_options: UpgradeDrainOptions {
             grace_period_seconds: Some(0),
             ..UpgradeDrainOptions::default()
         },
         ..NodeOpUpgradeSpec::default()
     })
-    .unwrap();
+    .unwrap()
+}
+
+fn spec_of(asked: &Value) -> Value {
+    let asked: NodeOpUpgradeSpec = serde_json::from_value(asked.clone()).unwrap();
+    serde_json::to_value(spec(&asked, BuildSettings::default())).unwrap()
+}
+
+#[test]
+fn every_field_of_the_spec_reaches_the_node_op() {
+    let table: Vec<(String, Value, String, Value)> = serde_saphyr::from_str(FIELDS).unwrap();
+    let plain = upgrade_of_both_systems();
     for (field, value, arrival, expected) in &table {
         let mut asked = plain.clone();
         *asked
             .pointer_mut(field)
             .unwrap_or_else(|| panic!("no field {field}")) = value.clone();
-        let asked: NodeOpUpgradeSpec = serde_json::from_value(asked).unwrap();
-        let built = serde_json::to_value(spec(&asked, BuildSettings::default())).unwrap();
+        let built = spec_of(&asked);
         let arrived = built.pointer(arrival).cloned().unwrap_or_default();
         assert_eq!(&arrived, expected, "{field} at {arrival}");
-        if *field != "/upgradeActive" {
-            let before: NodeOpUpgradeSpec = serde_json::from_value(plain.clone()).unwrap();
-            let before = serde_json::to_value(spec(&before, BuildSettings::default())).unwrap();
-            assert_ne!(before, built, "{field} changes nothing");
-        }
+        assert_ne!(built, spec_of(&plain), "{field} changes nothing");
     }
-    let mut named: Vec<&str> = table
+    let named: BTreeSet<&str> = table
         .iter()
-        .map(|(field, ..)| field.split('/').nth(1).unwrap())
+        .filter_map(|(field, ..)| field.split('/').nth(1))
         .collect();
-    named.sort_unstable();
-    named.dedup();
-    let mut fields: Vec<&String> = plain.as_object().unwrap().keys().collect();
-    fields.sort();
+    let fields: BTreeSet<&str> = plain
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     assert_eq!(named, fields, "a field is missing in the table");
 }
 
