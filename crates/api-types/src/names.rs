@@ -63,6 +63,10 @@ pub const FINALIZER_KAIROS_OPERATOR_OSARTIFACT: &str = "build.kairos.io/osbuilde
 /// Name of the container that runs a NodeOp's command; with a reboot it is the init container.
 pub const CONTAINER_NAME: &str = "nodeop";
 
+/// Name of the container of the node agent: in the Job, where it follows the command and prepares the reboot, and in the
+/// reboot Pod. Not known to kairos-operator.
+pub const AGENT_CONTAINER: &str = "agent";
+
 /// Environment variable of that container: where the node's root file system is mounted.
 pub const ENV_HOST_DIR: &str = "HOST_DIR";
 

@@ -170,6 +170,11 @@ impl NodeOpSpec {
         self.cordon || self.drains()
     }
 
+    /// Whether the operation disturbs what runs on a node, so that no other operation may do so at the same time.
+    pub fn disrupts(&self) -> bool {
+        self.cordons() || self.reboot_on_success
+    }
+
     /// Whether Pods are evicted.
     pub fn drains(&self) -> bool {
         self.drain_options

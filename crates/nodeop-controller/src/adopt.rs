@@ -3,12 +3,15 @@
 //! Its Jobs are followed to their end, nothing new is started, and what it finished is never reopened.
 
 use api_types::conditions::{reasons, types};
-use api_types::names::LABEL_NODE;
-use api_types::nodeop::{NodeOpStatus, NodeStatus, Phase};
+use api_types::names::{ANNOTATION_REBOOT_STATE, LABEL_NODE, LABEL_REBOOT, REBOOT_STATE_COMPLETED};
+use api_types::nodeop::{NodeOpStatus, NodeStatus, NodeStep, Phase, RebootStatus};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::decide::{Plan, Snapshot, follow_job, holds_slot, is_finished};
+use crate::decide::{
+    Advance, Plan, Snapshot, Uncordon, failure_message, holds_slot, is_finished, note,
+};
 use crate::status::{self, Outcome};
+use crate::watched::{JobOutcome, PodProgress, WatchedJob, WatchedNode, WatchedPod};
 
 /// Whether the status was begun by kairos-operator: it has a phase and either no condition of ours or the mark that
 /// [`decide`] leaves.
@@ -47,10 +50,17 @@ pub(crate) fn decide(snapshot: &Snapshot<'_>, before: NodeOpStatus, now: Timesta
     let (mut started, unstarted): (Vec<_>, Vec<_>) = entries
         .into_iter()
         .partition(|(_, entry)| is_finished(entry) || entry.job_name.is_some());
+    let mut advance = Advance::new(snapshot, now);
     for (name, entry) in &mut started {
         if !is_finished(entry) {
-            let node = snapshot.nodes.get(name.as_str()).map(AsRef::as_ref);
-            follow_job(entry, name, node, snapshot, now);
+            let known = entry.clone();
+            follow(&mut advance, name, entry);
+            if is_finished(entry)
+                && let Some(problem) = snapshot.unreleased.get(name.as_str())
+            {
+                *entry = known;
+                note(entry, problem);
+            }
         }
     }
     let outcome = if started
@@ -74,8 +84,110 @@ pub(crate) fn decide(snapshot: &Snapshot<'_>, before: NodeOpStatus, now: Timesta
     Plan {
         status,
         write,
+        releases: advance.releases,
+        wake_after: advance.wake,
         ..Plan::rest(before)
     }
+}
+
+/// Follows one node to the end of what kairos-operator began there. Its cordon, which names this NodeOp, is undone then.
+fn follow(advance: &mut Advance<'_>, name: &str, entry: &mut NodeStatus) {
+    let Some(node) = advance.snapshot.nodes.get(name) else {
+        if advance.job(entry).is_some_and(WatchedJob::is_complete) {
+            advance.finish(name, entry, "");
+        } else if entry.step != Some(NodeStep::NodeGone) {
+            advance.go(entry, NodeStep::NodeGone);
+            note(
+                entry,
+                "the Node was deleted; it counts again if it comes back",
+            );
+        }
+        return;
+    };
+    if entry.step == Some(NodeStep::NodeGone) {
+        let step = if entry.boot_id.is_some() {
+            NodeStep::Rebooting
+        } else {
+            NodeStep::Running
+        };
+        advance.go(entry, step);
+    }
+    if entry.step == Some(NodeStep::Rebooting) {
+        return follow_reboot(advance, name, entry, node);
+    }
+    let Some(job) = advance.job(entry) else {
+        let message = "Job was deleted before its result was seen";
+        advance.fail(name, entry, Uncordon::AsAsked, message);
+        return;
+    };
+    match job.outcome() {
+        JobOutcome::Active => {
+            if entry.step.is_none() || entry.phase != api_types::nodeop::NodePhase::Running {
+                advance.go(entry, NodeStep::Running);
+            }
+        }
+        JobOutcome::Failed { reason, message } => {
+            let cause = advance.snapshot.causes.get(job.name());
+            let message = failure_message(reason, message, cause.map(String::as_str));
+            advance.fail(name, entry, Uncordon::AsAsked, &message);
+        }
+        JobOutcome::Complete => {
+            let asked = advance.spec().reboot_on_success;
+            if asked && entry.reboot_status != Some(RebootStatus::Completed) {
+                // Whether that boot is the one before or after its reboot is not known; the reboot Pod tells.
+                entry.boot_id = Some(node.status.node_info.boot_id.clone());
+                entry.reboot_status = Some(RebootStatus::Pending);
+                advance.go(entry, NodeStep::Rebooting);
+                follow_reboot(advance, name, entry, node);
+            } else {
+                advance.finish(name, entry, "");
+            }
+        }
+    }
+}
+
+/// kairos-operator's own reboot Pod reboots the node; nothing of ours does. It is over when the node is Ready in another
+/// boot, or when that Pod has ended well: it notes the reboot on itself, and ends when it runs again after it.
+fn follow_reboot(
+    advance: &mut Advance<'_>,
+    name: &str,
+    entry: &mut NodeStatus,
+    node: &WatchedNode,
+) {
+    let pod = reboot_pod_of(name, advance.snapshot);
+    let noted = pod.is_some_and(|pod| {
+        let annotations = pod.metadata.annotations.as_ref();
+        annotations.is_some_and(|all| {
+            all.get(ANNOTATION_REBOOT_STATE)
+                .is_some_and(|state| state == REBOOT_STATE_COMPLETED)
+        }) && pod.progress() == PodProgress::Succeeded
+    });
+    let boot = &node.status.node_info.boot_id;
+    let changed = !boot.is_empty() && entry.boot_id.as_ref().is_some_and(|left| left != boot);
+    if (changed || noted) && node.readiness().is_ok() {
+        entry.reboot_status = Some(RebootStatus::Completed);
+        advance.finish(name, entry, "");
+        return;
+    }
+    let seconds = advance.spec().reboot_timeout_seconds;
+    if advance.overdue(entry, i64::from(seconds)) {
+        let message = format!(
+            "the reboot that kairos-operator began was not seen within {seconds} s (rebootTimeoutSeconds); the node stays cordoned"
+        );
+        advance.fail(name, entry, Uncordon::Never, &message);
+    }
+}
+
+fn reboot_pod_of<'a>(node: &str, snapshot: &Snapshot<'a>) -> Option<&'a WatchedPod> {
+    let pods = snapshot.pods;
+    let found = pods.values().find(|pod| {
+        let labels = pod.metadata.labels.as_ref();
+        labels.is_some_and(|labels| {
+            labels.contains_key(LABEL_REBOOT)
+                && labels.get(LABEL_NODE).is_some_and(|value| value == node)
+        })
+    })?;
+    Some(found.as_ref())
 }
 
 /// The Job that kairos-operator made for a node, where the status does not name it.

@@ -1,4 +1,10 @@
-//! Carries out a plan: the rehearsal, the status write, the Jobs. Decides nothing.
+//! Carries out a plan: the rehearsal, the status write, the Jobs, and in the files beside this one what concerns Nodes,
+//! Pods, the control plane's place and the finalizer. Decides nothing.
+
+pub mod hold;
+pub mod nodes;
+pub mod place;
+pub mod pods;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -36,11 +42,13 @@ pub struct Requests {
     pub timeout: Duration,
     /// Whether this replica may write.
     pub leadership: Leadership,
+    /// Namespace of the Leases of this controller.
+    pub lease_namespace: String,
 }
 
 impl Requests {
     /// Refuses to go on with a write when this replica has lost the lease, as after a long freeze.
-    fn may_write(&self, action: &str) -> Result<()> {
+    pub(crate) fn may_write(&self, action: &str) -> Result<()> {
         if self.leadership.is_leading() {
             return Ok(());
         }

@@ -30,6 +30,11 @@ pub struct Args {
     #[arg(long, env = "PRIORITY_CLASS_NAME")]
     pub priority_class_name: Option<String>,
 
+    /// Image that holds the node agent at /node-agent, as this controller's own image does. Needed for NodeOps that reboot
+    /// nodes.
+    #[arg(long, env = "AGENT_IMAGE")]
+    pub agent_image: Option<String>,
+
     /// The node this controller runs on; it is operated on last of its group. In a Deployment: the downward API's
     /// spec.nodeName.
     #[arg(long, env = "NODE_NAME")]
@@ -49,6 +54,7 @@ impl Args {
                 .cloned()
                 .collect(),
             priority_class_name: self.priority_class_name.clone().filter(given),
+            agent_image: self.agent_image.clone().unwrap_or_default(),
         }
     }
 }

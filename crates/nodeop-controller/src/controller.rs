@@ -1,16 +1,20 @@
 //! Wiring: what triggers a pass, and when the next one follows.
 
+mod act;
 mod memory;
 mod pass;
 mod release;
+mod sweep;
 mod triggers;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use api_types::names::LABEL_NODEOP;
-use api_types::nodeop::NodeOp;
+use api_types::nodeop::{NodeOp, NodeStep};
 use futures::{Stream, StreamExt as _, future};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -23,10 +27,13 @@ use operator_runtime::run::Chassis;
 use crate::apply::Requests;
 use crate::args::Args;
 use crate::build::BuildSettings;
+use crate::decide::DrainView;
+use crate::drain::{Mode, Rounds};
 use crate::error::{Error, Result};
 use crate::metrics::{CategoryLabel, Metrics};
-use crate::observe::Caches;
-use crate::watched::{WatchedJob, WatchedNode};
+use crate::observe::{Caches, Sources};
+use crate::watched::{WatchedJob, WatchedNode, WatchedPod};
+use act::drain_key;
 use memory::Memory;
 use pass::{Next, pass};
 
@@ -38,6 +45,7 @@ type WatchedNodeOp = PartialObjectMeta<NodeOp>;
 /// What every pass shares.
 struct Context {
     requests: Requests,
+    rounds: Rounds,
     caches: Caches,
     settings: BuildSettings,
     own_node: Option<String>,
@@ -54,6 +62,7 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
     let filled = chassis.readiness.register("caches");
     let (nodes, node_writer) = reflector::store::<WatchedNode>();
     let (jobs, job_writer) = reflector::store::<WatchedJob>();
+    let (pods, pod_writer) = reflector::store::<WatchedPod>();
 
     let mut node_triggers = triggers::changes(
         watcher(
@@ -77,7 +86,18 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         triggers::of_job,
     )
     .boxed();
-    let caches = Caches { nodes, jobs };
+    let mut pod_triggers = triggers::changes(
+        watcher(
+            Api::<WatchedPod>::all(client.clone()),
+            watcher::Config::default().labels(LABEL_NODEOP),
+        )
+        .default_backoff()
+        .modify(WatchedPod::trim)
+        .reflect(pod_writer),
+        triggers::of_pod,
+    )
+    .boxed();
+    let caches = Caches { nodes, jobs, pods };
     tokio::spawn(announce(caches.clone(), filled));
 
     // A replica that waits for the lease keeps its caches filled, so that a takeover is quick. What it misses here does
@@ -87,18 +107,23 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         () = chassis.shutdown.requested() => return Ok(()),
         () = drain(&mut node_triggers) => anyhow::bail!("the watch of nodes ended"),
         () = drain(&mut job_triggers) => anyhow::bail!("the watch of jobs ended"),
+        () = drain(&mut pod_triggers) => anyhow::bail!("the watch of pods ended"),
     }
     let controller = Controller::new(
         Api::<WatchedNodeOp>::all(client),
         watcher::Config::default(),
     )
     .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
+    let requests = Requests {
+        clients: chassis.clients.clone(),
+        timeout: chassis.request_timeout,
+        leadership: chassis.leadership.clone(),
+        lease_namespace: chassis.namespace.clone(),
+    };
+    let (rounds, drained) = Rounds::new(requests.clone(), metrics.drain.clone());
     let context = Arc::new(Context {
-        requests: Requests {
-            clients: chassis.clients.clone(),
-            timeout: chassis.request_timeout,
-            leadership: chassis.leadership.clone(),
-        },
+        requests,
+        rounds,
         caches,
         settings: args.build_settings(),
         own_node: args.node_name.clone(),
@@ -109,12 +134,15 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
     });
 
     let of_nodes = Arc::clone(&context);
+    tokio::spawn(sweep::sweep_for_ever(Arc::downgrade(&context)));
     let shutdown = chassis.shutdown.clone();
     controller
         .watches_stream(node_triggers, move |_: WatchedNode| {
             open_node_ops(&of_nodes.node_ops.state(), &of_nodes.memory)
         })
         .watches_stream(job_triggers, |job: WatchedJob| owner_of(&job))
+        .watches_stream(pod_triggers, |pod: WatchedPod| node_op_of(&pod))
+        .reconcile_on(drained.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)))
         .graceful_shutdown_on(async move { shutdown.requested().await })
         .run(reconcile, on_error, context)
         .for_each(|result| {
@@ -129,12 +157,13 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
 
 /// Tells /readyz once the caches hold what is there.
 async fn announce(caches: Caches, ready: ReadinessHandle) {
-    let (nodes, jobs) = future::join(
+    let filled = future::try_join3(
         caches.nodes.wait_until_ready(),
         caches.jobs.wait_until_ready(),
+        caches.pods.wait_until_ready(),
     )
     .await;
-    if nodes.is_ok() && jobs.is_ok() {
+    if filled.is_ok() {
         ready.set_ready();
     }
 }
@@ -160,6 +189,74 @@ fn owner_of(job: &WatchedJob) -> Option<ObjectRef<WatchedNodeOp>> {
         .controller_owner()
         .filter(|owner| owner.kind == "NodeOp")?;
     Some(ObjectRef::new(&owner.name).within(job.metadata.namespace.as_deref()?))
+}
+
+/// The NodeOp that a Pod's label names, or its annotation where the label had to be cut. Whose Pod it really is, its owner
+/// tells the pass.
+fn node_op_of(pod: &WatchedPod) -> Option<ObjectRef<WatchedNodeOp>> {
+    let metadata = &pod.metadata;
+    let full = metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(LABEL_NODEOP));
+    let label = metadata
+        .labels
+        .as_ref()
+        .and_then(|all| all.get(LABEL_NODEOP));
+    let name = full.or(label)?;
+    Some(ObjectRef::new(name).within(metadata.namespace.as_deref()?))
+}
+
+impl Context {
+    /// Where the snapshot of `node_op` comes from.
+    fn sources(&self, node_op: &NodeOp) -> Sources<'_> {
+        let uid = node_op.uid().unwrap_or_default();
+        let now = Instant::now();
+        Sources {
+            caches: &self.caches,
+            created_jobs: self.memory.created_jobs(&uid, &self.caches.jobs, now),
+            created_pods: self.memory.created_pods(&uid, &self.caches.pods, now),
+            drains: self.drains(node_op),
+            can_reboot: !self.settings.agent_image.is_empty(),
+        }
+    }
+
+    /// What the latest looks at the Pods of this NodeOp's nodes found.
+    fn drains(&self, node_op: &NodeOp) -> BTreeMap<String, DrainView> {
+        let mut drains = BTreeMap::new();
+        let Some(options) = node_op.spec.drain_options.as_ref() else {
+            return drains;
+        };
+        let now = Timestamp::now();
+        let entries = node_op
+            .status
+            .iter()
+            .flat_map(|status| &status.node_statuses);
+        for (node, entry) in entries {
+            let mode = match entry.step {
+                Some(NodeStep::Reserved | NodeStep::Preflight) => Mode::Check,
+                Some(NodeStep::Claimed | NodeStep::Draining) => Mode::Drain,
+                _ => continue,
+            };
+            let key = drain_key(node_op, node);
+            let Some(found) = self.rounds.latest(&key, mode, options) else {
+                continue;
+            };
+            let age = found.at.elapsed();
+            let left = found.report.next_after.saturating_sub(age);
+            drains.insert(
+                node.clone(),
+                DrainView {
+                    mode: found.mode,
+                    at: now - age,
+                    state: found.report.state,
+                    blockers: found.report.blockers,
+                    next_after: SignedDuration::try_from(left).unwrap_or(SignedDuration::ZERO),
+                },
+            );
+        }
+        drains
+    }
 }
 
 async fn reconcile(watched: Arc<WatchedNodeOp>, context: Arc<Context>) -> Result<Action> {

@@ -1,25 +1,39 @@
-//! The state machine: from a snapshot of the cluster and `now` to the next status and the Jobs to start.
+//! The state machine: from a snapshot of the cluster and `now` to the next status and what is to be done.
 //!
-//! Pure: no client, no clock, no randomness. One call is one pass over one NodeOp, in this order: [`follow`] moves the
+//! Pure: no client, no clock, no randomness. One call is one pass over one NodeOp, in this order: [`advance`] moves the
 //! nodes that have started, [`gate`](Gate) says whether more may start, [`reserve`] picks them, [`crate::status`] sums up.
 
-mod follow;
+mod advance;
+mod deletion;
+mod enter;
 mod order;
+mod outcome;
+mod ready;
+mod reboot;
 mod reserve;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_types::conditions::reasons;
+use api_types::names::FINALIZER_NODEOP;
 use api_types::nodeop::{NodeOp, NodePhase, NodeStatus, NodeStep};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
-pub(crate) use follow::follow_job;
+pub use deletion::{Deletion, delete};
+pub(crate) use work::failure_message;
 
 use crate::adopt;
-use crate::status::{self, Outcome, Write};
+use crate::build::check_pod::Check;
+use crate::control_plane::Standing;
+use crate::drain::{DrainState, Mode};
+use crate::status::{self, Write};
 use crate::validate::{Refusal, ValidSpec, validate};
-use crate::watched::{WatchedJob, WatchedNode};
+use crate::watched::{WatchedJob, WatchedNode, WatchedPod};
+pub(crate) use advance::{Advance, Uncordon, note};
+use outcome::outcome;
 
 /// What one pass knows about the cluster.
 #[derive(Clone, Debug)]
@@ -31,10 +45,60 @@ pub struct Snapshot<'a> {
     /// The NodeOp's Jobs by name. A Job that is absent here and that the status calls running is gone for certain:
     /// the observer has asked the API server, not a cache.
     pub jobs: &'a BTreeMap<String, Arc<WatchedJob>>,
+    /// The NodeOp's Pods by name: those of its Jobs, its checks and its reboots.
+    pub pods: &'a BTreeMap<String, Arc<WatchedPod>>,
     /// What the Pods of failed Jobs say about the cause, by Job name.
     pub causes: &'a BTreeMap<String, String>,
+    /// Nodes that another living NodeOp has claimed or cordoned, with that NodeOp's namespace and name. A claim that is
+    /// not here is dead.
+    pub claims: &'a BTreeMap<String, String>,
+    /// Nodes on which a Job of another NodeOp is active, with that Job's namespace and name.
+    pub busy: &'a BTreeMap<String, String>,
+    /// What the latest look at a draining node's Pods found, by node.
+    pub drains: &'a BTreeMap<String, DrainView>,
+    /// Boot IDs read live from Nodes, where the agent's own word is not known, by node.
+    pub boots: &'a BTreeMap<String, String>,
+    /// Who may disturb the control plane.
+    pub control_plane: Standing,
+    /// Nodes for which something cannot ever be created, and why: they have failed.
+    pub problems: &'a BTreeMap<String, String>,
+    /// Nodes that could not be given back just now, and why. Their results wait.
+    pub unreleased: &'a BTreeMap<String, String>,
+    /// Whether the controller knows the image of the agent that reboots nodes.
+    pub can_reboot: bool,
     /// The node that this controller runs on, when it knows.
     pub own_node: Option<&'a str>,
+}
+
+impl Snapshot<'_> {
+    /// Whether this operation may disturb only one control-plane node at a time.
+    pub(crate) fn guards_control_plane(&self) -> bool {
+        let spec = &self.node_op.spec;
+        spec.disrupts() && !spec.allow_control_plane_parallel
+    }
+
+    /// A control-plane node other than `node` that is not Ready.
+    pub(crate) fn control_plane_not_ready(&self, node: &str) -> Option<&str> {
+        let other = self.nodes.values().find(|other| {
+            other.is_control_plane() && other.name() != node && other.readiness().is_err()
+        })?;
+        Some(other.name())
+    }
+}
+
+/// What the latest look at a node's Pods found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainView {
+    /// What it was for.
+    pub mode: Mode,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How far the node is.
+    pub state: DrainState,
+    /// The Pods that budgets hold back and their budgets, for one Event per blocker.
+    pub blockers: Option<String>,
+    /// When another look makes sense, counted from now.
+    pub next_after: SignedDuration,
 }
 
 /// How the dry run of the Job's Pod went. It precedes the first reservation of a NodeOp.
@@ -48,17 +112,84 @@ pub enum Rehearsal {
     Refused(String),
 }
 
-/// What to do, in this order: rehearse (and decide again), write the status, start the Jobs.
+/// Something to be done once the status is acknowledged. Each may be done again without harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// The Job of this node must exist.
+    CreateJob(String),
+    /// The Pod of this check must exist on this node.
+    CreateCheck(String, Check),
+    /// The Pod that will reboot this node must exist.
+    CreateRebootPod {
+        /// The node.
+        node: String,
+        /// The boot that it may end from the start, where the permission was given before.
+        authorized: Option<String>,
+    },
+    /// The reboot Pod must know that it may end this boot.
+    Authorize {
+        /// The reboot Pod.
+        pod: String,
+        /// Its node.
+        node: String,
+        /// The boot.
+        boot: String,
+    },
+    /// A Pod of this operation is no longer needed.
+    DeletePod(String),
+    /// This control-plane node needs the control plane's one place.
+    TakePlace(String),
+    /// This node needs this operation's claim, and cordon where asked for.
+    Claim(String),
+    /// Somebody has to look at this node's Pods, and evict them in mode Drain.
+    AskDrain(String, Mode),
+}
+
+impl Act {
+    /// The node it is about, if it is about one.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Self::CreateJob(node)
+            | Self::CreateCheck(node, _)
+            | Self::CreateRebootPod { node, .. }
+            | Self::Authorize { node, .. }
+            | Self::TakePlace(node)
+            | Self::Claim(node)
+            | Self::AskDrain(node, _) => Some(node),
+            Self::DeletePod(_) => None,
+        }
+    }
+}
+
+/// What a node that ends has to be freed of before its result is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Release {
+    /// The node.
+    pub node: String,
+    /// The patch that takes claim and cordon off the Node, if there are any.
+    pub patch: Option<Value>,
+    /// Whether it holds the control plane's place.
+    pub place: bool,
+    /// Pods of this operation to be deleted, by name.
+    pub pods: Vec<String>,
+}
+
+/// What to do, in this order: rehearse or hold the object (and decide again), release (and decide again where that fails),
+/// write the status, act.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The node whose Job's Pod is to be created as a dry run first. Nothing else of this plan may happen then.
     pub rehearse: Option<String>,
+    /// Whether the NodeOp needs our finalizer first. Nothing else of this plan may happen then.
+    pub hold: bool,
+    /// What has to be let go before the status may be written.
+    pub releases: Vec<Release>,
     /// The status as it should be, and when it has to be written.
     pub status: api_types::nodeop::NodeOpStatus,
     /// Whether the write may wait.
     pub write: Write,
-    /// Nodes whose Job must exist. Each is reserved in `status`; a Job is created only once that is acknowledged.
-    pub start: Vec<String>,
+    /// What is to be done next. What starts a node is among it only once its reservation is in `status`.
+    pub acts: Vec<Act>,
     /// The latest time to look again, when a deadline runs.
     pub wake_after: Option<SignedDuration>,
 }
@@ -81,70 +212,103 @@ pub(crate) enum Gate {
 
 /// One pass.
 pub fn decide(snapshot: &Snapshot<'_>, rehearsal: &Rehearsal, now: Timestamp) -> Plan {
-    let before = snapshot.node_op.status.clone().unwrap_or_default();
+    let node_op = snapshot.node_op;
+    let before = node_op.status.clone().unwrap_or_default();
     // A deletion that a finalizer of others holds up may be seen here before its own watch event comes.
-    let deleted = snapshot.node_op.metadata.deletion_timestamp.is_some();
+    let deleted = node_op.metadata.deletion_timestamp.is_some();
     if deleted || status::is_terminal(&before) {
         return Plan::rest(before);
     }
     if adopt::is_foreign(&before) {
         return adopt::decide(snapshot, before, now);
     }
-    let valid = validate(&snapshot.node_op.spec);
+    let valid = validate(&node_op.spec);
     let matching = valid
         .as_ref()
         .map(|valid| order::matching(valid, snapshot))
         .unwrap_or_default();
     let mut entries = before.node_statuses.clone();
-    let mut start = follow::follow(&mut entries, snapshot, &matching, now);
-    let mut gate = gate(snapshot.node_op, valid.as_ref(), &entries, rehearsal);
+    let mut advance = Advance::new(snapshot, now);
+    ready::wait_for_ready(&mut entries, &mut advance, &matching);
+    advance.all(&mut entries);
+    let mut gate = gate(
+        node_op,
+        valid.as_ref(),
+        &entries,
+        rehearsal,
+        snapshot.can_reboot,
+    );
     if gate == Gate::Stopped {
-        entries.retain(|_, entry| entry.step != Some(NodeStep::WaitingForReady));
+        advance.withdraw(&mut entries);
     }
 
-    let mut too_many = false;
+    let mut picked = reserve::Picked::default();
     if let (Gate::Open, Ok(valid)) = (&gate, &valid) {
-        let picked = reserve::pick(valid, snapshot, &matching, &entries, now);
-        if before.start_time.is_none()
-            && *rehearsal == Rehearsal::NotYet
-            && !picked.reserve.is_empty()
-        {
-            let mut plan = Plan::rest(before);
-            plan.rehearse = picked.reserve.into_iter().next().map(|(name, _)| name);
-            return plan;
+        picked = reserve::pick(valid, snapshot, &matching, &entries, now);
+        let first = before.start_time.is_none() && *rehearsal == Rehearsal::NotYet;
+        if first && let Some((name, _)) = picked.reserve.first() {
+            return Plan {
+                rehearse: Some(name.clone()),
+                ..Plan::rest(before)
+            };
         }
-        too_many = picked.too_many;
-        entries.extend(picked.wait);
-        for (name, entry) in picked.reserve {
-            start.push(name.clone());
+        if !picked.reserve.is_empty() && node_op.spec.disrupts() && !is_held(node_op) {
+            return Plan {
+                hold: true,
+                ..Plan::rest(before)
+            };
+        }
+        entries.extend(std::mem::take(&mut picked.wait));
+        for (name, mut entry) in std::mem::take(&mut picked.reserve) {
+            if let Some(node) = snapshot.nodes.get(&name) {
+                // What comes first on this node is asked for now, and done once the reservation is acknowledged.
+                advance.first(&name, &mut entry, node);
+            }
             entries.insert(name, entry);
         }
     }
-    if too_many && !entries.values().any(holds_slot) {
+    if picked.too_many && !entries.values().any(holds_slot) {
         gate = Gate::Held {
             reason: reasons::TOO_MANY_NODES,
             message: "the status of one NodeOp cannot hold more nodes; split the operation by nodeSelector".to_owned(),
         };
     }
 
-    let outcome = outcome(&gate, &valid, &matching, &entries, snapshot);
-    let wake_after = follow::next_deadline(&entries, &snapshot.node_op.spec, now);
+    let outcome = outcome(
+        &gate,
+        valid.is_ok(),
+        &matching,
+        &entries,
+        picked.obstacle.as_ref(),
+        snapshot,
+    );
+    if picked.obstacle.is_some() {
+        advance.look_again(advance::LOOK_AGAIN);
+    }
     let status = status::next(
         &before,
         entries,
         &outcome,
         matching.len(),
-        snapshot.node_op.metadata.generation,
+        node_op.metadata.generation,
         now,
     );
     let write = status::write_decision(&before, &status, now);
     Plan {
         rehearse: None,
+        hold: false,
+        releases: advance.releases,
         status,
         write,
-        start,
-        wake_after,
+        acts: advance.acts,
+        wake_after: advance.wake,
     }
+}
+
+/// Whether our finalizer is on the NodeOp.
+pub fn is_held(node_op: &NodeOp) -> bool {
+    let finalizers = node_op.metadata.finalizers.as_ref();
+    finalizers.is_some_and(|names| names.iter().any(|name| name == FINALIZER_NODEOP))
 }
 
 impl Plan {
@@ -152,11 +316,21 @@ impl Plan {
     pub(crate) fn rest(status: api_types::nodeop::NodeOpStatus) -> Self {
         Self {
             rehearse: None,
+            hold: false,
+            releases: Vec::new(),
             status,
             write: Write::Nothing,
-            start: Vec::new(),
+            acts: Vec::new(),
             wake_after: None,
         }
+    }
+
+    /// The nodes whose Job is to be created.
+    pub fn starts(&self) -> impl Iterator<Item = &str> {
+        self.acts.iter().filter_map(|act| match act {
+            Act::CreateJob(node) => Some(node.as_str()),
+            _ => None,
+        })
     }
 }
 
@@ -179,6 +353,7 @@ fn gate(
     valid: Result<&ValidSpec<'_>, &Refusal>,
     entries: &BTreeMap<String, NodeStatus>,
     rehearsal: &Rehearsal,
+    can_reboot: bool,
 ) -> Gate {
     let held = |reason, message: &str| Gate::Held {
         reason,
@@ -186,7 +361,14 @@ fn gate(
     };
     match valid {
         Err(Refusal::Invalid(message)) => return held(reasons::INVALID_SPEC, message),
-        Err(Refusal::Unsupported(message)) => return held(reasons::UNSUPPORTED, message),
+        // Never half an operation.
+        Ok(_) if node_op.spec.reboot_on_success && !can_reboot => {
+            return held(
+                reasons::UNSUPPORTED,
+                "this nodeop-controller was started without --agent-image, so it cannot carry out spec.rebootOnSuccess; \
+                 no node was touched",
+            );
+        }
         Ok(_) => {}
     }
     let failed = entries
@@ -205,66 +387,6 @@ fn gate(
         return held(reasons::POD_REFUSED, message);
     }
     Gate::Open
-}
-
-/// What the operation as a whole has come to.
-fn outcome(
-    gate: &Gate,
-    valid: &Result<ValidSpec<'_>, Refusal>,
-    matching: &[&WatchedNode],
-    entries: &BTreeMap<String, NodeStatus>,
-    snapshot: &Snapshot<'_>,
-) -> Outcome {
-    let active = entries.values().any(holds_slot);
-    let unstarted = matching
-        .iter()
-        .filter(|node| match entries.get(node.name()) {
-            None => true,
-            Some(entry) => entry.step == Some(NodeStep::WaitingForReady),
-        });
-    let not_started = unstarted.count();
-    let began = entries.values().any(is_finished);
-    if !active && began && (*gate == Gate::Stopped || (not_started == 0 && valid.is_ok())) {
-        return Outcome::Ended { not_started };
-    }
-    if let Gate::Held { reason, message } = gate {
-        return Outcome::Waiting {
-            reason,
-            message: message.clone(),
-        };
-    }
-    if matching.is_empty() && !active {
-        let (reason, message) = if snapshot.nodes.is_empty() {
-            (reasons::NO_MATCHING_NODES, "the cluster has no nodes")
-        } else {
-            (
-                reasons::NO_MATCHING_NODES,
-                "no node matches spec.nodeSelector; label the nodes or correct the selector",
-            )
-        };
-        return Outcome::Waiting {
-            reason,
-            message: message.to_owned(),
-        };
-    }
-    if !active {
-        let waiting: Vec<&str> = entries
-            .iter()
-            .filter(|(_, entry)| entry.step == Some(NodeStep::WaitingForReady))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        if !waiting.is_empty() {
-            let message = format!(
-                "waiting for {} to become Ready",
-                status::name_some(&waiting, waiting.len())
-            );
-            return Outcome::Waiting {
-                reason: reasons::NODES_NOT_READY,
-                message,
-            };
-        }
-    }
-    Outcome::Running
 }
 
 #[cfg(test)]

@@ -34,6 +34,16 @@ pub enum Error {
         /// The serialiser's error.
         source: serde_json::Error,
     },
+    /// A list does not end.
+    #[error(
+        "failed to list the pods of node {node}: there are more than {most}; find out who creates them"
+    )]
+    TooManyPods {
+        /// The node.
+        node: String,
+        /// How many were read.
+        most: usize,
+    },
     /// This process no longer holds the lease.
     #[error("stopped before {action}: this replica is not the leader")]
     NotLeader {

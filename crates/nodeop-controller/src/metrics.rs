@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::drain::metrics::DrainMetrics;
+
 /// Upper bounds of the pass duration's buckets, in seconds.
 const PASS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 15.0, 60.0];
 
@@ -49,6 +51,8 @@ pub struct Metrics {
     pub status_writes: Counter,
     /// Status writes that met a newer object and were decided anew.
     pub status_conflicts: Counter,
+    /// Drains.
+    pub drain: DrainMetrics,
 }
 
 impl Metrics {
@@ -61,6 +65,7 @@ impl Metrics {
             node_results: Family::default(),
             status_writes: Counter::default(),
             status_conflicts: Counter::default(),
+            drain: DrainMetrics::register(registry),
         };
         for result in [
             NodeResult::Completed,

@@ -1,6 +1,7 @@
 //! Reads what one pass needs: caches first, the API server where a cache must not be trusted.
 
 mod cause;
+mod others;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,16 +9,20 @@ use std::sync::Arc;
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus, NodeStep};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 
 use crate::adopt;
+use crate::apply::place::{PlaceLease, read_place};
 use crate::apply::{Requests, within};
-use crate::decide::is_finished;
+use crate::claim::Holder;
+use crate::control_plane::Standing;
+use crate::decide::{DrainView, Snapshot, is_finished};
 use crate::error::Result;
-use crate::watched::{JobOutcome, WatchedJob, WatchedNode};
+use crate::watched::{JobOutcome, PodProgress, WatchedJob, WatchedNode, WatchedPod};
+use others::{Others, busy, concerns_control_plane};
 
 /// Reads in flight at once, within one pass.
 const READS_IN_FLIGHT: usize = 16;
@@ -31,33 +36,96 @@ pub struct Caches {
     pub nodes: Store<WatchedNode>,
     /// Every Job with the NodeOp label.
     pub jobs: Store<WatchedJob>,
+    /// Every Pod with the NodeOp label.
+    pub pods: Store<WatchedPod>,
 }
 
-/// What [`crate::decide::Snapshot`] borrows from.
+/// Pods by name.
+pub type Pods = BTreeMap<String, Arc<WatchedPod>>;
+/// Jobs by name.
+pub type Jobs = BTreeMap<String, Arc<WatchedJob>>;
+
+/// Where a snapshot comes from.
+pub struct Sources<'a> {
+    /// The watched objects.
+    pub caches: &'a Caches,
+    /// Jobs that this process created and the cache may not show yet.
+    pub created_jobs: Jobs,
+    /// Pods that this process created and the cache may not show yet.
+    pub created_pods: Pods,
+    /// What the latest looks at the Pods of draining nodes found.
+    pub drains: BTreeMap<String, DrainView>,
+    /// Whether the controller knows the agent's image.
+    pub can_reboot: bool,
+}
+
+/// What [`Snapshot`] borrows from.
 #[derive(Debug, Default)]
 pub struct Observed {
     /// Nodes by name.
     pub nodes: BTreeMap<String, Arc<WatchedNode>>,
     /// The NodeOp's Jobs by name.
-    pub jobs: BTreeMap<String, Arc<WatchedJob>>,
+    pub jobs: Jobs,
+    /// The NodeOp's Pods by name.
+    pub pods: Pods,
     /// Causes of failed Jobs by Job name.
     pub causes: BTreeMap<String, String>,
+    /// Nodes of living other NodeOps.
+    pub claims: BTreeMap<String, String>,
+    /// Nodes with active Jobs of other NodeOps.
+    pub busy: BTreeMap<String, String>,
+    /// Reports of drains.
+    pub drains: BTreeMap<String, DrainView>,
+    /// Boot IDs read live.
+    pub boots: BTreeMap<String, String>,
+    /// Who may disturb the control plane.
+    pub control_plane: Standing,
+    /// Whether the controller knows the agent's image.
+    pub can_reboot: bool,
+    /// The Lease that says so.
+    pub place: PlaceLease,
+    /// Nodes for which something cannot ever be created; filled by the pass.
+    pub problems: BTreeMap<String, String>,
+    /// Nodes that could not be given back; filled by the pass.
+    pub unreleased: BTreeMap<String, String>,
 }
 
-/// Reads the snapshot for `node_op`. `created` holds Jobs that this process created and the cache may not show yet.
+impl Observed {
+    /// The snapshot of `node_op`.
+    pub fn snapshot<'a>(&'a self, node_op: &'a NodeOp, own_node: Option<&'a str>) -> Snapshot<'a> {
+        Snapshot {
+            can_reboot: self.can_reboot,
+            node_op,
+            nodes: &self.nodes,
+            jobs: &self.jobs,
+            pods: &self.pods,
+            causes: &self.causes,
+            claims: &self.claims,
+            busy: &self.busy,
+            drains: &self.drains,
+            boots: &self.boots,
+            control_plane: self.control_plane.clone(),
+            problems: &self.problems,
+            unreleased: &self.unreleased,
+            own_node,
+        }
+    }
+}
+
+/// Reads the snapshot for `node_op`.
 pub async fn observe(
     requests: &Requests,
-    caches: &Caches,
-    created: &BTreeMap<String, Arc<WatchedJob>>,
+    sources: Sources<'_>,
     node_op: &NodeOp,
 ) -> Result<Observed> {
-    let nodes = caches
+    let caches = sources.caches;
+    let nodes: BTreeMap<_, _> = caches
         .nodes
         .state()
         .into_iter()
         .map(|node| (node.name().to_owned(), node))
         .collect();
-    let mut jobs = created.clone();
+    let mut jobs = sources.created_jobs;
     jobs.extend(own_jobs(caches, node_op).map(|job| (job.name().to_owned(), job)));
 
     let empty = NodeOpStatus::default();
@@ -65,16 +133,36 @@ pub async fn observe(
     for job in confirm_missing(requests, node_op, status, &jobs).await? {
         jobs.insert(job.name().to_owned(), Arc::new(job));
     }
+    let mut pods = sources.created_pods;
+    pods.extend(own_pods(caches, node_op, &jobs).map(|pod| (pod.name().to_owned(), pod)));
     let causes = causes(requests, node_op, status, &jobs).await;
-    Ok(Observed {
-        nodes,
+    let boots = boots(requests, node_op, status, &jobs, &pods).await?;
+
+    let me = Holder::of(node_op);
+    let mut others = Others::new(requests);
+    let mut observed = Observed {
         jobs,
+        pods,
         causes,
-    })
+        boots,
+        drains: sources.drains,
+        can_reboot: sources.can_reboot,
+        ..Observed::default()
+    };
+    if node_op.spec.disrupts() {
+        observed.claims = others.claims(&me, &nodes).await?;
+        observed.busy = busy(&caches.jobs, node_op);
+    }
+    if concerns_control_plane(node_op, &nodes) {
+        observed.place = read_place(requests).await?;
+        observed.control_plane = others.standing(&me, &observed.place).await?;
+    }
+    observed.nodes = nodes;
+    Ok(observed)
 }
 
-/// Whether an entry is reserved without a Job that the caches show: only then may a Job be created on the word of an
-/// earlier pass, and only on a status read live.
+/// Whether something that happens once would be done on the word of an earlier pass: a Job that no cache shows is to be
+/// created, or a reboot to be permitted. That takes a status which was read live.
 pub fn has_open_reservation(
     caches: &Caches,
     created: &BTreeMap<String, Arc<WatchedJob>>,
@@ -83,7 +171,16 @@ pub fn has_open_reservation(
     let Some(status) = &node_op.status else {
         return false;
     };
-    let is_reserved = |entry: &&NodeStatus| entry.step == Some(NodeStep::Reserved);
+    if status
+        .node_statuses
+        .values()
+        .any(|entry| entry.step == Some(NodeStep::Rebooting))
+        && !reboots_are_permitted(caches, node_op, status)
+    {
+        return true;
+    }
+    let is_reserved =
+        |entry: &&NodeStatus| matches!(entry.step, Some(NodeStep::Reserved | NodeStep::Starting));
     let mut reserved = status
         .node_statuses
         .values()
@@ -97,6 +194,92 @@ pub fn has_open_reservation(
         .map(|job| (job.name().to_owned(), job))
         .collect();
     reserved.any(|entry| !is_in(&shown, entry))
+}
+
+/// Whether the cache shows for each reboot that its Pod already knows.
+fn reboots_are_permitted(caches: &Caches, node_op: &NodeOp, status: &NodeOpStatus) -> bool {
+    let own: Pods = own_pods(caches, node_op, &Jobs::new())
+        .map(|pod| (pod.name().to_owned(), pod))
+        .collect();
+    let rebooting = status
+        .node_statuses
+        .iter()
+        .filter(|(_, entry)| entry.step == Some(NodeStep::Rebooting));
+    rebooting.into_iter().all(|(node, entry)| {
+        own.get(&crate::build::names::reboot_pod_name(node_op, node))
+            .is_some_and(|pod| pod.authorized() == entry.boot_id.as_deref())
+    })
+}
+
+/// The NodeOp's Pods in the cache: those that it controls, and those of its Jobs.
+fn own_pods<'a>(
+    caches: &Caches,
+    node_op: &'a NodeOp,
+    jobs: &'a Jobs,
+) -> impl Iterator<Item = Arc<WatchedPod>> + use<'a> {
+    let namespace = node_op.metadata.namespace.as_ref();
+    let uid = node_op.metadata.uid.as_ref();
+    caches.pods.state().into_iter().filter(move |pod| {
+        pod.metadata.namespace.as_ref() == namespace
+            && pod.controller_owner().is_some_and(|owner| {
+                Some(&owner.uid) == uid
+                    || jobs
+                        .get(&owner.name)
+                        .is_some_and(|job| job.metadata.uid.as_ref() == Some(&owner.uid))
+            })
+    })
+}
+
+/// Reads live the boot IDs of nodes whose Job is complete, where its Pod does not tell.
+async fn boots(
+    requests: &Requests,
+    node_op: &NodeOp,
+    status: &NodeOpStatus,
+    jobs: &Jobs,
+    pods: &Pods,
+) -> Result<BTreeMap<String, String>> {
+    if !node_op.spec.reboot_on_success {
+        return Ok(BTreeMap::new());
+    }
+    let tells = |job: &str| {
+        pods.values().any(|pod| {
+            pod.progress() == PodProgress::Succeeded
+                && pod
+                    .controller_owner()
+                    .is_some_and(|owner| owner.name == job)
+        })
+    };
+    let is_complete = |job: &String| jobs.get(job).is_some_and(|job| job.is_complete());
+    let api: Api<Node> = Api::all(requests.clients.api.clone());
+    let reads: Vec<_> = status
+        .node_statuses
+        .iter()
+        .filter(|(_, entry)| !is_finished(entry) && entry.boot_id.is_none())
+        .filter(|(_, entry)| {
+            entry
+                .job_name
+                .as_ref()
+                .is_some_and(|job| is_complete(job) && !tells(job))
+        })
+        .map(|(name, _)| read_boot(requests, api.clone(), name.clone()))
+        .collect();
+    let found: Vec<Option<(String, String)>> = stream::iter(reads)
+        .buffer_unordered(READS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+async fn read_boot(
+    requests: &Requests,
+    api: Api<Node>,
+    name: String,
+) -> Result<Option<(String, String)>> {
+    let action = format!("get node {name}");
+    let node = within(requests, &action, api.get_opt(&name)).await?;
+    Ok(node
+        .and_then(|node| node.status?.node_info)
+        .map(|info| (name, info.boot_id)))
 }
 
 fn is_in(jobs: &BTreeMap<String, Arc<WatchedJob>>, entry: &NodeStatus) -> bool {
@@ -139,9 +322,10 @@ async fn confirm_missing(
         .values()
         .filter(|entry| !is_finished(entry))
         .filter(|entry| {
-            !matches!(
+            matches!(
                 entry.step,
-                Some(NodeStep::Reserved | NodeStep::WaitingForReady)
+                // Those whose Job has been seen: running, or on the way to a reboot or a verdict.
+                None | Some(NodeStep::Running | NodeStep::NodeGone)
             )
         })
         .filter_map(|entry| entry.job_name.clone())

@@ -18,7 +18,7 @@ use crate::decide::{holds_slot, is_finished};
 use verdict::verdict;
 
 pub use patch::patch_body;
-pub use report::{Report, reports};
+pub use report::{Report, drain_blocked, reports};
 
 /// Above this many bytes, entries of finished nodes are cut to phase and rebootStatus.
 pub const COMPACT_BYTES: usize = 512 * 1024;
@@ -79,25 +79,13 @@ pub enum StartProblem {
     Passing(String),
 }
 
-/// Notes on the reserved nodes why their Jobs could not be created.
-pub fn with_problems(
-    before: &NodeOpStatus,
-    problems: Vec<(String, StartProblem)>,
-    now: Timestamp,
-) -> NodeOpStatus {
-    let mut after = before.clone();
-    for (name, problem) in problems {
-        let Some(entry) = after.node_statuses.get_mut(&name) else {
-            continue;
-        };
-        match problem {
-            StartProblem::Final(message) => fail(entry, now, &message),
-            StartProblem::Passing(message) => {
-                entry.message = Some(cut(&message, NODE_MESSAGE_BYTES).to_owned());
-            }
+/// Notes on nodes why something cannot be created for them yet.
+pub fn note_passing(status: &mut NodeOpStatus, problems: Vec<(String, String)>) {
+    for (name, message) in problems {
+        if let Some(entry) = status.node_statuses.get_mut(&name) {
+            entry.message = Some(cut(&message, NODE_MESSAGE_BYTES).to_owned());
         }
     }
-    after
 }
 
 /// Ends an entry as failed.
@@ -206,10 +194,14 @@ pub fn write_decision(before: &NodeOpStatus, after: &NodeOpStatus, now: Timestam
     let reason = |status: &NodeOpStatus| {
         condition(status, types::PROGRESSING).map(|found| found.reason.clone())
     };
-    let reserved = after.node_statuses.iter().any(|(name, entry)| {
-        entry.step == Some(NodeStep::Reserved) && !before.node_statuses.contains_key(name)
+    let cannot_wait = after.node_statuses.iter().any(|(name, entry)| {
+        let known = before.node_statuses.get(name);
+        // A reservation, or the boot that a reboot is to end: both precede what they announce.
+        (entry.step == Some(NodeStep::Reserved) && known.is_none())
+            || (entry.step == Some(NodeStep::Rebooting)
+                && known.is_none_or(|known| known.step != entry.step))
     });
-    if reserved || is_terminal(after) || reason(before) != reason(after) {
+    if cannot_wait || is_terminal(after) || reason(before) != reason(after) {
         return Write::Now;
     }
     let Some(last) = before.last_updated.as_ref() else {

@@ -2,12 +2,16 @@
 //!
 //! Memory follows from this file: a full Node is some 10 KiB, a trimmed one under 1 KiB.
 
-use api_types::names::ANNOTATION_CLAIMED_BY;
+mod pod;
+
+use api_types::names::{ANNOTATION_CLAIMED_BY, ANNOTATION_CORDONED_BY, LABEL_NODE};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 use serde::{Deserialize, Serialize};
+
+pub use pod::{PodProgress, WatchedPod};
 
 /// Labels that mark a control-plane node, by kubeadm, k3s and older distributions.
 const CONTROL_PLANE_LABELS: [&str; 3] = [
@@ -23,8 +27,18 @@ const CONTROL_PLANE_LABELS: [&str; 3] = [
 pub struct WatchedNode {
     /// Name, labels and our own annotations; the rest is dropped by [`WatchedNode::trim`].
     pub metadata: ObjectMeta,
+    /// Whether Pods are scheduled to it.
+    pub spec: WatchedNodeSpec,
     /// Readiness and identity.
     pub status: WatchedNodeStatus,
+}
+
+/// The part of a Node's spec that is read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WatchedNodeSpec {
+    /// Whether the node is cordoned.
+    pub unschedulable: bool,
 }
 
 /// The part of a Node's status that is read.
@@ -44,6 +58,9 @@ pub struct WatchedNodeInfo {
     /// The machine's identity as its firmware tells it; empty when it tells none.
     #[serde(rename = "systemUUID")]
     pub system_uuid: String,
+    /// The boot that the kubelet reports.
+    #[serde(rename = "bootID")]
+    pub boot_id: String,
 }
 
 /// A condition without its times: heartbeats must not look like changes.
@@ -66,7 +83,8 @@ impl WatchedNode {
     pub fn trim(&mut self) {
         keep_identity(&mut self.metadata);
         if let Some(annotations) = &mut self.metadata.annotations {
-            annotations.retain(|key, _| key == ANNOTATION_CLAIMED_BY);
+            annotations
+                .retain(|key, _| key == ANNOTATION_CLAIMED_BY || key == ANNOTATION_CORDONED_BY);
         }
         self.status
             .conditions
@@ -96,6 +114,12 @@ impl WatchedNode {
             .or(ready.reason.as_deref())
             .unwrap_or("no reason given")
             .to_owned())
+    }
+
+    /// The value of one of our annotations.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        let annotations = self.metadata.annotations.as_ref()?;
+        annotations.get(key).map(String::as_str)
     }
 
     /// Whether the node carries a control-plane role label, whatever its value.
@@ -148,7 +172,10 @@ impl WatchedJob {
     /// Drops what no decision reads.
     pub fn trim(&mut self) {
         keep_identity(&mut self.metadata);
-        self.metadata.annotations = None;
+        // A node's name that the label had to cut stands in full in an annotation.
+        if let Some(annotations) = &mut self.metadata.annotations {
+            annotations.retain(|key, _| key == LABEL_NODE);
+        }
     }
 
     /// The Job's name; empty only for objects that no API server sent.
@@ -160,6 +187,11 @@ impl WatchedJob {
     pub fn controller_owner(&self) -> Option<&OwnerReference> {
         let owners = self.metadata.owner_references.as_ref()?;
         owners.iter().find(|owner| owner.controller == Some(true))
+    }
+
+    /// Whether the Job has succeeded.
+    pub fn is_complete(&self) -> bool {
+        self.outcome() == JobOutcome::Complete
     }
 
     /// How the Job ended. `FailureTarget` already counts as failed: it announces the verdict while Pods still end

@@ -128,6 +128,11 @@ pub struct NodeStatus {
     /// The machine behind the name when the node started, so that another one of the same name is told apart.
     #[serde(rename = "systemUUID", skip_serializing_if = "Option::is_none")]
     pub system_uuid: Option<String>,
+
+    /// The boot that the node is to leave by its reboot, as its kubelet reports it. The reboot is proven when the node
+    /// is Ready with another one.
+    #[serde(rename = "bootID", skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
 }
 
 /// Where one node stands.
@@ -183,8 +188,12 @@ pub enum NodeStep {
     Claimed,
     /// Pods are being evicted.
     Draining,
+    /// The Job is being created.
+    Starting,
     /// The command runs.
     Running,
+    /// The command succeeded, and the reboot waits for its permission.
+    AwaitingReboot,
     /// The node may reboot, or is rebooting.
     Rebooting,
     /// The verify command runs.

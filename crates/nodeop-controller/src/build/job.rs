@@ -83,8 +83,19 @@ ttlSecondsAfterFinished: 600",
             default_image: "unused".to_owned(),
             image_pull_secrets: vec!["shared".to_owned(), "everywhere".to_owned()],
             priority_class_name: Some("node-operations".to_owned()),
+            agent_image: "unused".to_owned(),
         };
         let name = format!("{}.example.com", "n".repeat(70));
         insta::assert_yaml_snapshot!(job(&op, &name, &settings));
+    }
+
+    #[test]
+    fn with_a_reboot_the_agent_comes_after_the_command() {
+        let op = node_op("command: [upgrade]\nhostMountPath: /mnt/$(HOME)\nrebootOnSuccess: true");
+        let settings = BuildSettings {
+            agent_image: "registry.example.com/operator:v1".to_owned(),
+            ..BuildSettings::default()
+        };
+        insta::assert_yaml_snapshot!(job(&op, "worker-1", &settings));
     }
 }

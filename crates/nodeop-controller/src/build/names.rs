@@ -6,6 +6,8 @@ use api_types::names::{LABEL_NODE, LABEL_NODEOP};
 use api_types::nodeop::NodeOp;
 use operator_runtime::names::{cut_with_hash, short_hash};
 
+use super::check_pod::Check;
+
 /// A label value holds at most 63 characters.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 const LABEL_VALUE_LENGTH: usize = 63;
@@ -32,6 +34,25 @@ pub fn job_name(node_op: &NodeOp, node: &str) -> String {
         shown(node),
         short_hash(&[uid, node])
     )
+}
+
+/// Name of the Pod that runs a check on one node. A Pod's name may be longer than a label.
+pub fn check_pod_name(node_op: &NodeOp, node: &str, check: Check) -> String {
+    let suffix = match check {
+        Check::Preflight => "preflight",
+        Check::Verify => "verify",
+    };
+    format!("{}-{suffix}", job_name(node_op, node))
+}
+
+/// Name of the Pod that reboots one node.
+pub fn reboot_pod_name(node_op: &NodeOp, node: &str) -> String {
+    format!("{}-reboot", job_name(node_op, node))
+}
+
+/// Name of the file on the host which says that the command has succeeded and the reboot has not happened yet.
+pub fn sentinel_name(node_op: &NodeOp, node: &str) -> String {
+    format!("{}-reboot-pending", job_name(node_op, node))
 }
 
 /// Labels of an object for one node, and the annotations that hold in full what a label had to cut.
@@ -81,6 +102,23 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn every_object_of_a_node_has_a_name_of_its_own_that_begins_with_the_jobs() {
+        let mut op = node_op("command: [run]");
+        op.metadata.name = Some("o".repeat(253));
+        let node = "n.".repeat(126) + "a";
+        let job = job_name(&op, &node);
+        let names = BTreeSet::from([
+            job.clone(),
+            check_pod_name(&op, &node, Check::Preflight),
+            check_pod_name(&op, &node, Check::Verify),
+            reboot_pod_name(&op, &node),
+            sentinel_name(&op, &node),
+        ]);
+        assert_eq!(names.len(), 5);
+        assert!(names.iter().all(|name| name.starts_with(&job)), "{names:?}");
     }
 
     #[test]

@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use api_types::nodeop::NodeOp;
-use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
+use kube::{Resource, ResourceExt as _};
 use operator_runtime::backoff::Backoff;
 
-use crate::watched::WatchedJob;
+use crate::watched::{WatchedJob, WatchedPod};
 
-/// A created Job that the watch has not shown for this long is asked for instead.
-const CREATED_JOB_AGE: Duration = Duration::from_secs(10);
+/// A created object that the watch has not shown for this long is asked for instead, and a request that changed nothing
+/// that the watches show is made again.
+const UNSEEN_AGE: Duration = Duration::from_secs(10);
 
 /// Entries beyond twice the number of NodeOps that may stay before those of deleted ones are dropped.
 const SPARE: usize = 64;
@@ -25,8 +26,22 @@ pub(super) struct Memory(Mutex<Inner>);
 struct Inner {
     latest: HashMap<String, Arc<NodeOp>>,
     ended: HashSet<String>,
-    created: HashMap<String, BTreeMap<String, (Instant, Arc<WatchedJob>)>>,
+    jobs: HashMap<String, Created<WatchedJob>>,
+    pods: HashMap<String, Created<WatchedPod>>,
+    sent: HashMap<String, HashMap<String, Instant>>,
+    blockers: HashMap<String, HashMap<String, String>>,
     backoff: Backoff<String>,
+}
+
+impl Inner {
+    /// Drops what is only of use while the NodeOp works.
+    fn drop_work(&mut self, uid: &str) {
+        self.latest.remove(uid);
+        self.jobs.remove(uid);
+        self.pods.remove(uid);
+        self.sent.remove(uid);
+        self.blockers.remove(uid);
+    }
 }
 
 impl Memory {
@@ -54,8 +69,7 @@ impl Memory {
     /// An ended NodeOp is never looked at again, so nothing of it is kept but its UID.
     pub(super) fn ended(&self, uid: &str) {
         let mut inner = self.lock();
-        inner.latest.remove(uid);
-        inner.created.remove(uid);
+        inner.drop_work(uid);
         inner.ended.insert(uid.to_owned());
     }
 
@@ -65,8 +79,7 @@ impl Memory {
 
     pub(super) fn forget(&self, uid: &str) {
         let mut inner = self.lock();
-        inner.latest.remove(uid);
-        inner.created.remove(uid);
+        inner.drop_work(uid);
         inner.ended.remove(uid);
         inner.backoff.reset(&uid.to_owned());
     }
@@ -78,13 +91,19 @@ impl Memory {
             .latest
             .len()
             .max(inner.ended.len())
-            .max(inner.created.len());
+            .max(inner.jobs.len())
+            .max(inner.pods.len())
+            .max(inner.sent.len())
+            .max(inner.blockers.len());
         if kept <= 2 * known + SPARE {
             return;
         }
         let uids = uids();
         inner.latest.retain(|uid, _| uids.contains(uid));
-        inner.created.retain(|uid, _| uids.contains(uid));
+        inner.jobs.retain(|uid, _| uids.contains(uid));
+        inner.pods.retain(|uid, _| uids.contains(uid));
+        inner.sent.retain(|uid, _| uids.contains(uid));
+        inner.blockers.retain(|uid, _| uids.contains(uid));
         inner.ended.retain(|uid| uids.contains(uid));
     }
 
@@ -99,11 +118,16 @@ impl Memory {
 
     pub(super) fn add_created_jobs(&self, uid: &str, jobs: Vec<Arc<WatchedJob>>, now: Instant) {
         let mut inner = self.lock();
-        let created = inner.created.entry(uid.to_owned()).or_default();
-        created.extend(
-            jobs.into_iter()
-                .map(|job| (job.name().to_owned(), (now, job))),
-        );
+        let created = inner.jobs.entry(uid.to_owned()).or_default();
+        for job in jobs {
+            created.0.insert(job.name().to_owned(), (now, job));
+        }
+    }
+
+    pub(super) fn add_created_pod(&self, uid: &str, pod: Arc<WatchedPod>, now: Instant) {
+        let mut inner = self.lock();
+        let created = inner.pods.entry(uid.to_owned()).or_default();
+        created.0.insert(pod.name().to_owned(), (now, pod));
     }
 
     /// Created Jobs that the watch does not show yet.
@@ -114,25 +138,82 @@ impl Memory {
         now: Instant,
     ) -> BTreeMap<String, Arc<WatchedJob>> {
         let mut inner = self.lock();
-        let Some(created) = inner.created.get_mut(uid) else {
-            return BTreeMap::new();
+        let created = inner.jobs.get_mut(uid);
+        created.map_or_else(BTreeMap::new, |created| created.unseen(cache, now))
+    }
+
+    /// Created Pods that the watch does not show yet.
+    pub(super) fn created_pods(
+        &self,
+        uid: &str,
+        cache: &Store<WatchedPod>,
+        now: Instant,
+    ) -> BTreeMap<String, Arc<WatchedPod>> {
+        let mut inner = self.lock();
+        let created = inner.pods.get_mut(uid);
+        created.map_or_else(BTreeMap::new, |created| created.unseen(cache, now))
+    }
+
+    /// Whether this request was made a moment ago, on the same state of the cluster, and its effect has only not been
+    /// seen yet. `request` names both.
+    pub(super) fn was_sent(&self, uid: &str, request: &str, now: Instant) -> bool {
+        let mut inner = self.lock();
+        let Some(sent) = inner.sent.get_mut(uid) else {
+            return false;
         };
+        sent.retain(|_, at| now.duration_since(*at) < UNSEEN_AGE);
+        sent.contains_key(request)
+    }
+
+    pub(super) fn note_sent(&self, uid: &str, request: String, now: Instant) {
+        let mut inner = self.lock();
+        let sent = inner.sent.entry(uid.to_owned()).or_default();
+        sent.insert(request, now);
+    }
+
+    /// Whether these blockers of a node's drain are news.
+    pub(super) fn blockers_are_new(&self, uid: &str, node: &str, blockers: &str) -> bool {
+        let mut inner = self.lock();
+        let known = inner.blockers.entry(uid.to_owned()).or_default();
+        let before = known.insert(node.to_owned(), blockers.to_owned());
+        before.as_deref() != Some(blockers)
+    }
+}
+
+/// Objects that this process created, by name, with the time of the answer.
+struct Created<K>(BTreeMap<String, (Instant, Arc<K>)>);
+
+impl<K> Default for Created<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K> Created<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    /// Those that the cache does not show; the others are forgotten.
+    fn unseen(&mut self, cache: &Store<K>, now: Instant) -> BTreeMap<String, Arc<K>> {
+        if self.0.is_empty() {
+            return BTreeMap::new();
+        }
         let shown: HashSet<String> = cache
             .state()
             .iter()
-            .filter_map(|job| job.metadata.uid.clone())
+            .filter_map(|object| object.meta().uid.clone())
             .collect();
-        created.retain(|_, (at, job)| {
-            now.duration_since(*at) < CREATED_JOB_AGE
-                && job
-                    .metadata
+        self.0.retain(|_, (at, object)| {
+            now.duration_since(*at) < UNSEEN_AGE
+                && object
+                    .meta()
                     .uid
                     .as_ref()
                     .is_none_or(|uid| !shown.contains(uid))
         });
-        created
+        self.0
             .iter()
-            .map(|(name, (_, job))| (name.clone(), Arc::clone(job)))
+            .map(|(name, (_, object))| (name.clone(), Arc::clone(object)))
             .collect()
     }
 }

@@ -1,27 +1,37 @@
 //! One pass over one NodeOp, as the list of its steps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api_types::names::FINALIZER_NODEOP;
 use api_types::nodeop::{NodeOp, NodeOpStatus};
-use futures::future;
+use futures::{StreamExt as _, future, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt as _};
 
-use super::release::release;
+use super::act::{act, drain_key};
+use super::release::{conclude, release};
 use super::{Context, WatchedNodeOp};
-use crate::apply::{self, within};
-use crate::decide::{Plan, Rehearsal, Snapshot, decide};
+use crate::apply::hold::{self, Version};
+use crate::apply::nodes::{Guarded, patch_node};
+use crate::apply::{self, place, pods, within};
+use crate::decide::{Plan, Rehearsal, Release, decide};
 use crate::error::{Error, Result};
 use crate::metrics::ResultLabel;
-use crate::observe::{has_open_reservation, observe};
+use crate::observe::{Observed, has_open_reservation, observe};
 use crate::status::{self, StartProblem, Write, reports};
 
 /// An unfinished NodeOp is looked at this often even when nothing happens: it heals what an event could not tell.
 const RESYNC: Duration = Duration::from_mins(5);
 /// How long to wait after a write met a newer object; its watch event usually comes first.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
+
+/// What asks to be looked at again does not get there sooner.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+/// Nodes being given back at once, within one pass.
+const RELEASES_IN_FLIGHT: usize = 16;
 
 /// When to look at a NodeOp again, if no event comes first.
 pub(super) enum Next {
@@ -33,13 +43,12 @@ pub(super) enum Next {
     Refused,
 }
 
-/// One pass: observe → decide → apply → report.
+/// One pass: observe → decide → release → write → act → report.
 pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<Next> {
     let uid = watched.uid().unwrap_or_default();
     if watched.metadata.deletion_timestamp.is_some() {
         context.memory.forget(&uid);
-        release(watched, &context.requests).await?;
-        return Ok(Next::OnChange);
+        return release(watched, context).await;
     }
     if context.memory.has_ended(&uid) {
         return Ok(Next::OnChange);
@@ -49,12 +58,24 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
         return Ok(Next::OnChange);
     };
     if node_op.status.as_ref().is_some_and(status::is_terminal) {
-        context.memory.ended(&uid);
-        return Ok(Next::OnChange);
+        return end(context, &node_op).await;
     }
 
     let now = Timestamp::now();
-    let (plan, rehearsal) = plan(context, &node_op, now).await?;
+    let sources = context.sources(&node_op);
+    let mut observed = observe(&context.requests, sources, &node_op).await?;
+    tell_blockers(context, &node_op, &observed);
+    let (mut plan, rehearsal) = plan(context, &node_op, &observed, now).await?;
+    if plan.hold {
+        return hold(context, &node_op).await;
+    }
+    if !plan.releases.is_empty() {
+        observed.unreleased = give_back(context, &node_op, &plan.releases, &observed).await;
+        if !observed.unreleased.is_empty() {
+            let snapshot = observed.snapshot(&node_op, context.own_node.as_deref());
+            plan = decide(&snapshot, &rehearsal, now);
+        }
+    }
     let mut current = Arc::clone(&node_op);
     let mut held_back = None;
     match plan.write {
@@ -65,30 +86,74 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
             None => return Ok(Next::After(AFTER_CONFLICT)),
         },
     }
-    let all_started = start(context, &current, &plan.start).await?;
+    if current.status.as_ref().is_some_and(status::is_terminal) {
+        return end(context, &current).await;
+    }
+    let acted = act(context, &current, &observed, &plan.acts).await;
+    let all_started = note_problems(context, &current, &mut observed, acted.problems).await?;
+    if let Some(error) = acted.error {
+        return Err(error);
+    }
     if !all_started || matches!(rehearsal, Rehearsal::Refused(_)) {
         return Ok(Next::Refused);
+    }
+    if acted.again || !observed.unreleased.is_empty() {
+        return Ok(Next::After(AFTER_CONFLICT));
     }
     let delays = [held_back, plan.wake_after].into_iter().flatten();
     let delay = delays
         .filter_map(|delay: SignedDuration| Duration::try_from(delay).ok())
         .min();
-    Ok(Next::After(delay.map_or(RESYNC, |delay| delay.min(RESYNC))))
+    Ok(Next::After(delay.map_or(RESYNC, |delay| {
+        delay.clamp(SHORTEST_WAIT, RESYNC)
+    })))
+}
+
+/// Lets go of an operation that has ended. Only then nothing more is to be done for it.
+async fn end(context: &Context, node_op: &NodeOp) -> Result<Next> {
+    Ok(match conclude(context, node_op).await? {
+        Guarded::Done => {
+            context.memory.ended(&node_op.uid().unwrap_or_default());
+            Next::OnChange
+        }
+        Guarded::Changed => {
+            context
+                .memory
+                .forget_latest(&node_op.uid().unwrap_or_default());
+            Next::After(AFTER_CONFLICT)
+        }
+    })
+}
+
+/// Puts our finalizer on the NodeOp, before anything is done to a node.
+async fn hold(context: &Context, node_op: &NodeOp) -> Result<Next> {
+    let version = Version {
+        namespace: node_op.metadata.namespace.as_deref().unwrap_or_default(),
+        name: node_op.metadata.name.as_deref().unwrap_or_default(),
+        uid: node_op.metadata.uid.as_deref().unwrap_or_default(),
+        version: node_op
+            .metadata
+            .resource_version
+            .as_deref()
+            .unwrap_or_default(),
+        finalizers: node_op.finalizers(),
+    };
+    hold::add(&context.requests, version, FINALIZER_NODEOP).await?;
+    context
+        .memory
+        .forget_latest(&node_op.uid().unwrap_or_default());
+    // Its own watch event comes here again, with the version that has it.
+    Ok(Next::After(AFTER_CONFLICT))
 }
 
 /// Observes and decides, with the dry run in between where the decision asks for it.
-async fn plan(context: &Context, node_op: &NodeOp, now: Timestamp) -> Result<(Plan, Rehearsal)> {
-    let uid = node_op.uid().unwrap_or_default();
-    let jobs = &context.caches.jobs;
-    let created = context.memory.created_jobs(&uid, jobs, Instant::now());
-    let observed = observe(&context.requests, &context.caches, &created, node_op).await?;
-    let snapshot = Snapshot {
-        node_op,
-        nodes: &observed.nodes,
-        jobs: &observed.jobs,
-        causes: &observed.causes,
-        own_node: context.own_node.as_deref(),
-    };
+async fn plan(
+    context: &Context,
+    node_op: &NodeOp,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<(Plan, Rehearsal)> {
+    let snapshot = observed.snapshot(node_op, context.own_node.as_deref());
     let plan = decide(&snapshot, &Rehearsal::NotYet, now);
     let Some(node) = &plan.rehearse else {
         return Ok((plan, Rehearsal::NotYet));
@@ -97,11 +162,85 @@ async fn plan(context: &Context, node_op: &NodeOp, now: Timestamp) -> Result<(Pl
     Ok((decide(&snapshot, &rehearsal, now), rehearsal))
 }
 
+/// Frees nodes of what this operation holds there. Returns those where that failed, and why.
+async fn give_back(
+    context: &Context,
+    node_op: &NodeOp,
+    releases: &[Release],
+    observed: &Observed,
+) -> BTreeMap<String, String> {
+    let all: Vec<_> = releases
+        .iter()
+        .map(|release| give_back_one(context, node_op, release, observed))
+        .collect();
+    let results: Vec<_> = stream::iter(all)
+        .buffer_unordered(RELEASES_IN_FLIGHT)
+        .collect()
+        .await;
+    let mut failed = BTreeMap::new();
+    for (node, result) in results {
+        match result {
+            Ok(Guarded::Done) => {
+                context.rounds.forget(&drain_key(node_op, &node));
+            }
+            Ok(Guarded::Changed) => {
+                failed.insert(node, "giving the node back".to_owned());
+            }
+            Err(error) => {
+                tracing::warn!(%error, node, nodeop = apply::display(node_op), "a node is not given back yet");
+                failed.insert(node, format!("giving the node back: {error}"));
+            }
+        }
+    }
+    failed
+}
+
+async fn give_back_one(
+    context: &Context,
+    node_op: &NodeOp,
+    release: &Release,
+    observed: &Observed,
+) -> (String, Result<Guarded>) {
+    let requests = &context.requests;
+    let result = async {
+        for pod in &release.pods {
+            if let Some(pod) = observed.pods.get(pod) {
+                pods::delete_pod(requests, node_op, pod).await?;
+            }
+        }
+        if let Some(patch) = &release.patch
+            && patch_node(requests, node_op, &release.node, patch).await? == Guarded::Changed
+        {
+            return Ok(Guarded::Changed);
+        }
+        if release.place {
+            return place::free_place(requests, node_op).await;
+        }
+        Ok(Guarded::Done)
+    };
+    (release.node.clone(), result.await)
+}
+
+/// Tells of Pods that hold a drain up, once per blocker.
+fn tell_blockers(context: &Context, node_op: &NodeOp, observed: &Observed) {
+    let uid = node_op.uid().unwrap_or_default();
+    for (node, view) in &observed.drains {
+        let Some(blockers) = &view.blockers else {
+            continue;
+        };
+        if context.memory.blockers_are_new(&uid, node, blockers) {
+            let notice = status::drain_blocked(node, blockers).into_notice(node_op);
+            context.events.publish(notice);
+        }
+    }
+}
+
 /// Decisions on half a cache would be wrong: no node matches, no Job exists.
-async fn caches_filled(context: &Context) -> Result<()> {
-    let filled = future::try_join(
+pub(super) async fn caches_filled(context: &Context) -> Result<()> {
+    let filled = future::try_join3(
         context.caches.nodes.wait_until_ready(),
         context.caches.jobs.wait_until_ready(),
+        context.caches.pods.wait_until_ready(),
     );
     match tokio::time::timeout(context.requests.timeout, filled).await {
         Ok(Ok(_)) => Ok(()),
@@ -121,6 +260,15 @@ async fn read(watched: &WatchedNodeOp, context: &Context) -> Result<Option<Arc<N
             return Ok(Some(known));
         }
     }
+    read_live(watched, context).await
+}
+
+/// The NodeOp as the API server holds it now.
+pub(super) async fn read_live(
+    watched: &WatchedNodeOp,
+    context: &Context,
+) -> Result<Option<Arc<NodeOp>>> {
+    let uid = watched.uid().unwrap_or_default();
     let namespace = watched.namespace().unwrap_or_default();
     let name = watched.name_any();
     let api: Api<NodeOp> = Api::namespaced(context.requests.clients.api.clone(), &namespace);
@@ -157,37 +305,44 @@ async fn write(
     let written = Arc::new(written);
     context.memory.remember(&uid, &written);
     report(context, node_op, &status);
-    if status::is_terminal(&status) {
-        context.memory.ended(&uid);
-    }
     Ok(Some(written))
 }
 
-/// Creates the Jobs of reserved nodes and notes on the nodes what cannot be created. Whether all that may ever start has.
-async fn start(context: &Context, node_op: &Arc<NodeOp>, nodes: &[String]) -> Result<bool> {
-    if nodes.is_empty() {
-        return Ok(true);
+/// Notes on the nodes what could not be created. Whether all that may ever start has.
+async fn note_problems(
+    context: &Context,
+    node_op: &Arc<NodeOp>,
+    observed: &mut Observed,
+    problems: Vec<(String, StartProblem)>,
+) -> Result<bool> {
+    let mut passing = Vec::new();
+    for (node, problem) in problems {
+        match problem {
+            StartProblem::Final(message) => {
+                observed.problems.insert(node, message);
+            }
+            StartProblem::Passing(message) => passing.push((node, message)),
+        }
     }
-    let started = apply::start(&context.requests, &context.settings, node_op, nodes).await;
-    context
-        .metrics
-        .jobs_created
-        .inc_by(u64::try_from(started.created).unwrap_or(u64::MAX));
-    context.memory.add_created_jobs(
-        &node_op.uid().unwrap_or_default(),
-        started.jobs,
-        Instant::now(),
-    );
-    let passing =
-        |(_, problem): &(String, StartProblem)| matches!(problem, StartProblem::Passing(_));
-    let all = !started.problems.iter().any(passing);
+    let all = passing.is_empty();
     let now = Timestamp::now();
-    let before = node_op.status.clone().unwrap_or_default();
-    let after = status::with_problems(&before, started.problems, now);
-    if before != after {
+    let mut after = node_op.status.clone().unwrap_or_default();
+    if !observed.problems.is_empty() {
+        // These nodes have failed: they are given back before that is written.
+        let snapshot = observed.snapshot(node_op, context.own_node.as_deref());
+        let mut plan = decide(&snapshot, &Rehearsal::Passed, now);
+        observed.unreleased = give_back(context, node_op, &plan.releases, observed).await;
+        if !observed.unreleased.is_empty() {
+            let snapshot = observed.snapshot(node_op, context.own_node.as_deref());
+            plan = decide(&snapshot, &Rehearsal::Passed, now);
+        }
+        after = plan.status;
+    }
+    status::note_passing(&mut after, passing);
+    if node_op.status.as_ref() != Some(&after) {
         write(context, node_op, after, now).await?;
     }
-    started.error.map_or(Ok(all), Err)
+    Ok(all)
 }
 
 /// Publishes and counts what the written status says anew.

@@ -1,50 +1,163 @@
-//! Deletion: what has to be let go before a NodeOp may vanish.
+//! The end of a NodeOp's hold on the cluster: when it is deleted, and when it has ended.
 
-use api_types::names::FINALIZER_KAIROS_OPERATOR_NODEOP;
+use std::time::Duration;
+
+use api_types::names::{FINALIZER_KAIROS_OPERATOR_NODEOP, FINALIZER_NODEOP};
 use api_types::nodeop::NodeOp;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource as _, ResourceExt as _};
+use operator_runtime::events::{Notice, NoticeKind};
 
-use super::WatchedNodeOp;
-use crate::apply::{self, Requests, within};
+use super::pass::{Next, read_live};
+use super::{Context, WatchedNodeOp};
+use crate::apply::hold::{self, Version};
+use crate::apply::nodes::{Guarded, patch_node};
+use crate::apply::{place, pods};
+use crate::claim::{Holder, release_patch};
+use crate::decide::{Deletion, delete, is_held};
 use crate::error::Result;
+use crate::observe::observe;
 
-/// Lets a NodeOp go that kairos-operator held: the `ClusterRoleBinding` its finalizer stood for is not ours to need. Our
-/// own objects go with their owner reference.
-pub(super) async fn release(watched: &WatchedNodeOp, requests: &Requests) -> Result<()> {
+/// How soon to look again after somebody else has written.
+const AFTER_CONFLICT: Duration = Duration::from_millis(300);
+
+/// One pass over a NodeOp that is being deleted: gives back what it holds, then lets it go. kairos-operator's finalizer
+/// goes too: the `ClusterRoleBinding` it stood for is not ours to need.
+pub(super) async fn release(watched: &WatchedNodeOp, context: &Context) -> Result<Next> {
     let finalizers = watched.finalizers();
-    if !finalizers
+    let ours = finalizers.iter().any(|name| name == FINALIZER_NODEOP);
+    let theirs = finalizers
         .iter()
-        .any(|finalizer| finalizer == FINALIZER_KAIROS_OPERATOR_NODEOP)
-    {
-        return Ok(());
+        .any(|name| name == FINALIZER_KAIROS_OPERATOR_NODEOP);
+    if !ours && !theirs {
+        return Ok(Next::OnChange);
     }
-    let kept: Vec<&String> = finalizers
-        .iter()
-        .filter(|name| *name != FINALIZER_KAIROS_OPERATOR_NODEOP)
-        .collect();
-    let patch = serde_json::json!({"metadata": {
-        "uid": watched.uid(), "resourceVersion": watched.resource_version(), "finalizers": kept,
-    }});
-    let namespace = watched.namespace().unwrap_or_default();
-    let api: Api<NodeOp> = Api::namespaced(requests.clients.api.clone(), &namespace);
-    let action = format!(
-        "remove kairos-operator's finalizer from nodeop {namespace}/{}",
-        watched.name_any()
-    );
-    let name = watched.name_any();
-    let params = PatchParams::default();
-    let patch = Patch::Merge(&patch);
-    match within(
-        requests,
-        &action,
-        api.patch_metadata(&name, &params, &patch),
-    )
-    .await
+    super::pass::caches_filled(context).await?;
+    let Some(node_op) = read_live(watched, context).await? else {
+        return Ok(Next::OnChange);
+    };
+    let observed = observe(&context.requests, context.sources(&node_op), &node_op).await?;
+    let snapshot = observed.snapshot(&node_op, context.own_node.as_deref());
+    let deletion = delete(&snapshot, Timestamp::now());
+    forget_rounds(context, &node_op.uid().unwrap_or_default());
+    let changed = give_back(context, &node_op, &deletion, &observed.pods).await?;
+    for (node, message) in &deletion.let_go {
+        context.events.publish(let_go(&node_op, node, message));
+    }
+    if let Some(wait) = deletion.wait {
+        return Ok(Next::After(
+            Duration::try_from(wait).unwrap_or(AFTER_CONFLICT),
+        ));
+    }
+    if changed {
+        return Ok(Next::After(AFTER_CONFLICT));
+    }
+    let gone = [FINALIZER_NODEOP, FINALIZER_KAIROS_OPERATOR_NODEOP];
+    let removed = remove(context, &node_op, &gone).await?;
+    Ok(match removed {
+        Guarded::Done => Next::OnChange,
+        Guarded::Changed => Next::After(AFTER_CONFLICT),
+    })
+}
+
+/// Carries a deletion out. Whether something has to be looked at again before the object may vanish.
+async fn give_back(
+    context: &Context,
+    node_op: &NodeOp,
+    deletion: &Deletion,
+    known: &crate::observe::Pods,
+) -> Result<bool> {
+    let requests = &context.requests;
+    let mut again = false;
+    for name in &deletion.pods {
+        if let Some(pod) = known.get(name) {
+            pods::delete_pod(requests, node_op, pod).await?;
+        }
+    }
+    for (node, patch) in &deletion.patches {
+        again |= patch_node(requests, node_op, node, patch).await? == Guarded::Changed;
+    }
+    if deletion.place {
+        again |= place::free_place(requests, node_op).await? == Guarded::Changed;
+    }
+    Ok(again)
+}
+
+/// Lets go of an operation that has ended: claims that a lost answer may have left, then the finalizer.
+pub(super) async fn conclude(context: &Context, node_op: &NodeOp) -> Result<Guarded> {
+    forget_rounds(context, &node_op.uid().unwrap_or_default());
+    if !is_held(node_op) {
+        return Ok(Guarded::Done);
+    }
+    let me = Holder::of(node_op);
+    for node in context.caches.nodes.state() {
+        if let Some(patch) = release_patch(&node, &me, false)
+            && patch_node(&context.requests, node_op, node.name(), &patch).await?
+                == Guarded::Changed
+        {
+            return Ok(Guarded::Changed);
+        }
+    }
+    if may_hold_place(context, node_op)
+        && place::free_place(&context.requests, node_op).await? == Guarded::Changed
     {
-        Ok(_) => Ok(()),
-        // 404: gone. 409: changed; the watch event of that change comes here again.
-        Err(error) if matches!(apply::refusal(&error), Some((404 | 409, _))) => Ok(()),
-        Err(error) => Err(error),
+        return Ok(Guarded::Changed);
+    }
+    remove(context, node_op, &[FINALIZER_NODEOP]).await
+}
+
+/// Whether the operation had a control-plane node, and so perhaps the control plane's place.
+fn may_hold_place(context: &Context, node_op: &NodeOp) -> bool {
+    let entries = node_op
+        .status
+        .iter()
+        .flat_map(|status| &status.node_statuses);
+    let nodes: std::collections::HashSet<&String> = entries.map(|(name, _)| name).collect();
+    !node_op.spec.allow_control_plane_parallel
+        && context.caches.nodes.state().iter().any(|node| {
+            node.is_control_plane()
+                && node
+                    .metadata
+                    .name
+                    .as_ref()
+                    .is_some_and(|name| nodes.contains(name))
+        })
+}
+
+async fn remove(context: &Context, node_op: &NodeOp, gone: &[&str]) -> Result<Guarded> {
+    let version = Version {
+        namespace: node_op.metadata.namespace.as_deref().unwrap_or_default(),
+        name: node_op.metadata.name.as_deref().unwrap_or_default(),
+        uid: node_op.metadata.uid.as_deref().unwrap_or_default(),
+        version: node_op
+            .metadata
+            .resource_version
+            .as_deref()
+            .unwrap_or_default(),
+        finalizers: node_op.finalizers(),
+    };
+    hold::remove(&context.requests, version, gone).await
+}
+
+/// Ends what still evicts Pods for this NodeOp.
+fn forget_rounds(context: &Context, uid: &str) {
+    context.rounds.retain(|key| key.uid != uid);
+}
+
+fn let_go(node_op: &NodeOp, node: &str, message: &str) -> Notice {
+    Notice {
+        regarding: node_op.object_ref(&()),
+        related: Some(ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(node.to_owned()),
+            ..ObjectReference::default()
+        }),
+        kind: NoticeKind::Warning,
+        reason: "NodeLetGo",
+        action: "Delete",
+        note: format!("{node}: {message}"),
+        key: node.to_owned(),
     }
 }

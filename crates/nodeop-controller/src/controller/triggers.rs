@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt as _, stream};
 use kube::runtime::watcher::{Error, Event};
 use kube::{Resource, ResourceExt as _};
 
-use crate::watched::{JobOutcome, WatchedJob, WatchedNode};
+use crate::watched::{JobOutcome, PodProgress, WatchedJob, WatchedNode, WatchedPod};
 
 /// What a decision reads of a Node, as one number.
 pub(super) fn of_node(node: &WatchedNode) -> u64 {
@@ -18,7 +18,9 @@ pub(super) fn of_node(node: &WatchedNode) -> u64 {
     node.metadata.labels.hash(&mut hasher);
     node.metadata.annotations.hash(&mut hasher);
     node.metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    node.spec.unschedulable.hash(&mut hasher);
     node.status.node_info.system_uuid.hash(&mut hasher);
+    node.status.node_info.boot_id.hash(&mut hasher);
     node.readiness().hash(&mut hasher);
     hasher.finish()
 }
@@ -33,6 +35,29 @@ pub(super) fn of_job(job: &WatchedJob) -> u64 {
         JobOutcome::Failed { .. } => 2,
     }
     .hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What a decision reads of a Pod, as one number. A Job's Pod that runs as it should changes nothing.
+pub(super) fn of_pod(pod: &WatchedPod) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    pod.metadata.uid.hash(&mut hasher);
+    pod.metadata.annotations.hash(&mut hasher);
+    pod.is_terminating().hash(&mut hasher);
+    pod.obstacle().hash(&mut hasher);
+    let of_job = pod
+        .controller_owner()
+        .is_some_and(|owner| owner.kind == "Job");
+    // How a Job's Pod fares, the Job tells.
+    if !of_job {
+        match pod.progress() {
+            PodProgress::Starting => 0,
+            PodProgress::Running => 1,
+            PodProgress::Succeeded => 2,
+            PodProgress::Failed => 3,
+        }
+        .hash(&mut hasher);
+    }
     hasher.finish()
 }
 

@@ -6,6 +6,7 @@ use api_types::nodeop::{NodePhase, NodeStatus, NodeStep};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
+use super::enter::{Obstacle, obstacle};
 use super::{Snapshot, holds_slot, is_finished};
 use crate::build::names::job_name;
 use crate::status;
@@ -13,16 +14,20 @@ use crate::validate::ValidSpec;
 use crate::watched::WatchedNode;
 
 /// What [`pick`] chose.
+#[derive(Debug, Default)]
 pub(super) struct Picked {
     /// Nodes to reserve, in starting order, with their new entries.
-    pub reserve: Vec<(String, NodeStatus)>,
+    pub(super) reserve: Vec<(String, NodeStatus)>,
     /// Nodes whose turn it is but that are not Ready, with their new entries. They hold no slot.
-    pub wait: Vec<(String, NodeStatus)>,
+    pub(super) wait: Vec<(String, NodeStatus)>,
     /// Whether the status had no room for a node that could have started.
-    pub too_many: bool,
+    pub(super) too_many: bool,
+    /// The first node that could have started but for an obstacle, and that obstacle.
+    pub(super) obstacle: Option<(String, Obstacle)>,
 }
 
-/// Picks from `matching` (in starting order). No worker is picked before every matching control-plane node has ended.
+/// Picks from `matching` (in starting order). No worker is picked before every matching control-plane node has ended, and
+/// of those only one at a time where the operation disturbs nodes.
 pub(super) fn pick(
     valid: &ValidSpec<'_>,
     snapshot: &Snapshot<'_>,
@@ -30,11 +35,7 @@ pub(super) fn pick(
     entries: &BTreeMap<String, NodeStatus>,
     now: Timestamp,
 ) -> Picked {
-    let mut picked = Picked {
-        reserve: Vec::new(),
-        wait: Vec::new(),
-        too_many: false,
-    };
+    let mut picked = Picked::default();
     let limit = valid.spec.concurrency.limit(matching.len());
     let active = entries.values().filter(|entry| holds_slot(entry)).count();
     let mut slots = limit.saturating_sub(active);
@@ -42,14 +43,33 @@ pub(super) fn pick(
     let control_plane_open = matching
         .iter()
         .any(|node| node.is_control_plane() && !entries.get(node.name()).is_some_and(is_finished));
+    // A node that is gone for now counts too: it may be rebooting.
+    let mut one_is_disturbed = snapshot.guards_control_plane()
+        && entries.iter().any(|(name, entry)| {
+            !is_finished(entry)
+                && entry.step != Some(NodeStep::WaitingForReady)
+                && snapshot
+                    .nodes
+                    .get(name)
+                    .is_none_or(|node| node.is_control_plane())
+        });
     let candidates = matching
         .iter()
         .filter(|node| node.is_control_plane() || !control_plane_open)
         .filter(|node| !entries.contains_key(node.name()));
     for node in candidates {
+        let guarded = snapshot.guards_control_plane() && node.is_control_plane();
         let entry = match node.readiness() {
-            Ok(()) if slots == 0 => continue,
-            Ok(()) => reserved(snapshot, node, now),
+            Ok(()) if slots == 0 || (guarded && one_is_disturbed) => continue,
+            Ok(()) => match obstacle(snapshot, node).filter(|_| valid.spec.disrupts()) {
+                None => reserved(snapshot, node, now),
+                Some(obstacle) => {
+                    picked
+                        .obstacle
+                        .get_or_insert_with(|| (node.name().to_owned(), obstacle));
+                    continue;
+                }
+            },
             Err(cause) => waiting(&cause, now),
         };
         let cost = status::entry_size(node.name(), &entry);
@@ -60,6 +80,7 @@ pub(super) fn pick(
         room -= cost;
         if entry.step == Some(NodeStep::Reserved) {
             slots -= 1;
+            one_is_disturbed |= guarded;
             picked.reserve.push((node.name().to_owned(), entry));
         } else {
             picked.wait.push((node.name().to_owned(), entry));

@@ -8,89 +8,17 @@ use crate::status::condition;
 use crate::testing::{at, by_name, job, node, node_op, not_ready};
 
 mod adopted;
+mod claims;
+mod deletion;
 mod nodes;
 mod properties;
+mod reboots;
+mod steps;
+mod world;
+
+use world::World;
 
 const CONTROL_PLANE: (&str, &str) = ("node-role.kubernetes.io/control-plane", "");
-
-/// A cluster in memory that carries out what a pass plans.
-pub(super) struct World {
-    pub(super) op: NodeOp,
-    pub(super) nodes: Vec<WatchedNode>,
-    pub(super) jobs: Vec<WatchedJob>,
-    pub(super) second: i64,
-    own_node: Option<&'static str>,
-}
-
-impl World {
-    fn new(spec: &str, nodes: Vec<WatchedNode>) -> Self {
-        Self {
-            op: node_op(spec),
-            nodes,
-            jobs: Vec::new(),
-            second: 0,
-            own_node: None,
-        }
-    }
-
-    pub(super) fn plan(&self, rehearsal: &Rehearsal) -> Plan {
-        let nodes = by_name(self.nodes.clone(), WatchedNode::name);
-        let jobs = by_name(self.jobs.clone(), WatchedJob::name);
-        let causes = BTreeMap::new();
-        let snapshot = Snapshot {
-            node_op: &self.op,
-            nodes: &nodes,
-            jobs: &jobs,
-            causes: &causes,
-            own_node: self.own_node,
-        };
-        decide(&snapshot, rehearsal, at(self.second))
-    }
-
-    /// One pass: the status is written, the Jobs are created. Returns the nodes whose Job was created.
-    pub(super) fn pass(&mut self) -> Vec<String> {
-        self.second += 2;
-        let plan = self.plan(&Rehearsal::Passed);
-        if plan.write != Write::Nothing {
-            self.op.status = Some(NodeOpStatus {
-                last_updated: Some(time(self.second)),
-                ..plan.status
-            });
-        }
-        plan.start
-            .into_iter()
-            .filter(|name| self.create_job(name))
-            .collect()
-    }
-
-    pub(super) fn create_job(&mut self, node: &str) -> bool {
-        let name = job_name(&self.op, node);
-        let new = self.jobs.iter().all(|job| job.name() != name);
-        if new {
-            self.jobs.push(job(&name, None));
-        }
-        new
-    }
-
-    fn end_job(&mut self, node: &str, how: &str) {
-        let name = job_name(&self.op, node);
-        self.jobs.retain(|job| job.name() != name);
-        self.jobs.push(job(&name, Some(how)));
-    }
-
-    fn status(&self) -> &NodeOpStatus {
-        self.op.status.as_ref().unwrap()
-    }
-
-    fn entry(&self, node: &str) -> &NodeStatus {
-        &self.status().node_statuses[node]
-    }
-
-    fn progressing(&self) -> (&str, &str, &str) {
-        let found = condition(self.status(), "Progressing").unwrap();
-        (&found.status, &found.reason, &found.message)
-    }
-}
 
 fn time(second: i64) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
     k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(second))
@@ -106,14 +34,14 @@ fn nothing_is_reserved_before_the_pod_was_rehearsed() {
     let plan = world.plan(&Rehearsal::NotYet);
     assert_eq!(plan.rehearse.as_deref(), Some("a"));
     assert_eq!(plan.write, Write::Nothing);
-    assert!(plan.start.is_empty());
+    assert!(plan.acts.is_empty());
 }
 
 #[test]
 fn a_refused_pod_is_a_condition_and_touches_no_node() {
     let world = World::new("command: [run]", workers(&["a"]));
     let plan = world.plan(&Rehearsal::Refused("violates PodSecurity".to_owned()));
-    assert!(plan.start.is_empty() && plan.status.node_statuses.is_empty());
+    assert!(plan.acts.is_empty() && plan.status.node_statuses.is_empty());
     assert_eq!(plan.status.start_time, None);
     let found = condition(&plan.status, "Progressing").unwrap();
     assert_eq!(
@@ -177,7 +105,7 @@ fn a_result_and_the_next_reservation_share_one_write() {
         plan.status.node_statuses["b"].step,
         Some(NodeStep::Reserved)
     );
-    assert_eq!(plan.start, ["b"]);
+    assert_eq!(plan.starts().collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]
@@ -278,21 +206,11 @@ fn the_cause_that_the_pod_tells_reaches_the_nodes_message() {
     let mut world = World::new("command: [run]", workers(&["a"]));
     world.pass();
     world.end_job("a", "Failed");
-    let nodes = by_name(world.nodes.clone(), WatchedNode::name);
-    let jobs = by_name(world.jobs.clone(), WatchedJob::name);
-    let causes = [(
+    world.causes.insert(
         job_name(&world.op, "a"),
         "command exited with 3: no space".to_owned(),
-    )]
-    .into();
-    let snapshot = Snapshot {
-        node_op: &world.op,
-        nodes: &nodes,
-        jobs: &jobs,
-        causes: &causes,
-        own_node: None,
-    };
-    let plan = decide(&snapshot, &Rehearsal::Passed, at(9));
+    );
+    let plan = world.plan(&Rehearsal::Passed);
     assert_eq!(
         plan.status.node_statuses["a"].message.as_deref(),
         Some("command exited with 3: no space (Job failed: BackoffLimitExceeded)")
@@ -328,13 +246,14 @@ fn paused_starts_nothing_new_and_finishes_what_runs() {
 }
 
 #[test]
-fn what_is_not_supported_starts_nothing_and_is_named() {
+fn a_reboot_without_an_agent_starts_nothing_and_says_what_is_missing() {
     let mut world = World::new("command: [run]\nrebootOnSuccess: true", workers(&["a"]));
+    world.can_reboot = false;
     assert_eq!(world.pass(), [""; 0]);
     assert_eq!(world.status().phase, Some(Phase::Pending));
     let (_, reason, message) = world.progressing();
     assert_eq!(reason, reasons::UNSUPPORTED);
-    assert!(message.contains("spec.rebootOnSuccess"), "{message}");
+    assert!(message.contains("--agent-image"), "{message}");
 }
 
 #[test]

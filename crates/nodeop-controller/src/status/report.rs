@@ -51,6 +51,17 @@ impl Report {
     }
 }
 
+/// Tells what holds the drain of a node up.
+pub fn drain_blocked(node: &str, blockers: &str) -> Report {
+    Report {
+        node: Some(node.to_owned()),
+        reason: reasons::DRAIN_BLOCKED,
+        warning: true,
+        note: format!("{node}: waiting for {blockers}"),
+        result: None,
+    }
+}
+
 /// What `after` says that `before` did not.
 pub fn reports(before: &NodeOpStatus, after: &NodeOpStatus) -> Vec<Report> {
     let mut reports = Vec::new();
@@ -109,6 +120,8 @@ fn turn(before: &NodeOpStatus, after: &NodeOpStatus) -> Option<Report> {
         reasons::UNSUPPORTED,
         reasons::NO_MATCHING_NODES,
         reasons::NODES_NOT_READY,
+        reasons::NODES_CLAIMED,
+        reasons::CONTROL_PLANE_BUSY,
         reasons::POD_REFUSED,
         reasons::TOO_MANY_NODES,
     ];

@@ -14,7 +14,7 @@ fn a_node_that_goes_leaves_the_plan_and_one_that_comes_back_goes_on() {
     world.pass();
     assert_eq!(
         (world.entry("a").phase, world.entry("a").step),
-        (NodePhase::Running, None)
+        (NodePhase::Running, Some(NodeStep::Running))
     );
     world.end_job("a", "Complete");
     world.end_job("b", "Complete");

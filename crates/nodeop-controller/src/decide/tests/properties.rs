@@ -130,7 +130,7 @@ impl Walk {
             assert_eq!(plan.write, Write::Now, "a reservation is never held back");
             assert!(!world.op.spec.paused, "a paused operation started a node");
         }
-        for name in &plan.start {
+        for name in plan.starts() {
             let entry = &plan.status.node_statuses[name];
             assert_eq!(
                 entry.step,
@@ -139,6 +139,7 @@ impl Walk {
             );
         }
         self.check_order(&plan, &before);
+        let starts: Vec<String> = plan.starts().map(str::to_owned).collect();
         let world = &mut self.world;
         if plan.write == Write::Now {
             world.op.status = Some(NodeOpStatus {
@@ -147,7 +148,7 @@ impl Walk {
             });
         }
         if create {
-            for name in plan.start {
+            for name in starts {
                 if world.create_job(&name) {
                     self.created.push(name);
                 }

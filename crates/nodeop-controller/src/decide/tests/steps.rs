@@ -1,0 +1,303 @@
+//! The steps before and after the command: preflight, claim, drain, verify.
+
+use super::*;
+
+fn message_of(world: &World, node: &str) -> String {
+    world.message(node).to_owned()
+}
+
+#[test]
+fn a_preflight_runs_before_anything_and_its_silence_means_go() {
+    let mut world = World::new(
+        "command: [run]\npreflight: {command: [check]}",
+        workers(&["a"]),
+    );
+    assert_eq!(world.pass(), [""; 0]);
+    world.pass();
+    assert_eq!(world.entry("a").phase, NodePhase::Preflight);
+    assert!(world.jobs.is_empty() && world.check_exists("a", Check::Preflight));
+    world.end_check("a", Check::Preflight, "Succeeded", "\n");
+    assert_eq!(world.pass(), ["a"]);
+    assert!(
+        !world.check_exists("a", Check::Preflight),
+        "it is not needed any more"
+    );
+    world.pass();
+    world.end_job("a", "Complete");
+    world.pass();
+    assert_eq!(world.status().phase, Some(Phase::Completed));
+}
+
+#[test]
+fn a_preflight_that_gives_a_reason_skips_the_node_without_cordon_claim_or_job() {
+    let mut world = World::new(
+        "command: [run]\ncordon: true\nrebootOnSuccess: true\npreflight: {command: [check]}",
+        workers(&["a"]),
+    );
+    world.pass();
+    world.pass();
+    world.end_check("a", Check::Preflight, "Succeeded", "already at v2");
+    world.pass();
+    assert_eq!(world.entry("a").phase, NodePhase::Completed);
+    assert_eq!(world.message("a"), "Skipped: already at v2");
+    assert_eq!(world.status().summary.as_ref().unwrap().skipped, 1);
+    assert!(!world.is_claimed("a") && !world.is_cordoned("a"));
+    assert!(world.jobs.is_empty() && world.pods.is_empty());
+    assert!(
+        !world.log.iter().any(|line| line.contains("Claim")),
+        "{:?}",
+        world.log
+    );
+}
+
+#[test]
+fn a_preflight_that_fails_fails_the_node_with_its_words_and_keeps_its_pod() {
+    let mut world = World::new(
+        "command: [run]\ncordon: true\npreflight: {command: [check]}",
+        workers(&["a"]),
+    );
+    world.pass();
+    world.pass();
+    world.end_check("a", Check::Preflight, "Failed", "no space");
+    world.pass();
+    assert_eq!(world.entry("a").phase, NodePhase::Failed);
+    assert_eq!(world.message("a"), "preflight exited with 1: no space");
+    assert!(
+        world.check_exists("a", Check::Preflight),
+        "its log may be read"
+    );
+}
+
+#[test]
+fn a_preflight_that_says_nothing_in_time_fails_the_node_and_tells_what_kept_it() {
+    let mut world = World::new(
+        "command: [run]\npreflight: {command: [check], activeDeadlineSeconds: 60}",
+        workers(&["a"]),
+    );
+    world.pass();
+    world.pass();
+    let pod = world.pods.first_mut().unwrap();
+    pod.status = serde_json::from_value(serde_json::json!({"phase": "Pending", "containerStatuses": [
+        {"name": "nodeop", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}))
+    .unwrap();
+    world.pass();
+    assert_eq!(
+        world.message("a"),
+        "preflight cannot start: ImagePullBackOff: no such image"
+    );
+    world.second += 100;
+    world.pass();
+    assert_eq!(world.entry("a").phase, NodePhase::Failed);
+    let message = message_of(&world, "a");
+    assert!(
+        message.contains("within 60 s") && message.contains("ImagePullBackOff"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_node_is_cordoned_before_its_job_and_given_back_after_it() {
+    let mut world = World::new("command: [run]\ncordon: true", workers(&["a"]));
+    assert_eq!(world.pass(), [""; 0], "the claim comes first");
+    assert!(world.is_claimed("a") && world.is_cordoned("a"));
+    assert!(is_held(&world.op), "the finalizer precedes any side effect");
+    assert_eq!(world.pass(), ["a"]);
+    world.pass();
+    world.end_job("a", "Complete");
+    world.pass();
+    assert!(!world.is_claimed("a") && !world.is_cordoned("a"));
+    assert_eq!(world.status().phase, Some(Phase::Completed));
+}
+
+#[test]
+fn the_finalizer_is_asked_for_before_the_first_reservation_of_an_operation_that_disturbs() {
+    let world = World::new("command: [run]\ncordon: true", workers(&["a"]));
+    let plan = world.plan(&Rehearsal::Passed);
+    assert!(plan.hold && plan.acts.is_empty() && plan.write == Write::Nothing);
+    let simple = World::new("command: [run]", workers(&["a"]));
+    assert!(!simple.plan(&Rehearsal::Passed).hold);
+}
+
+#[test]
+fn a_failed_node_keeps_its_cordon_but_not_its_claim_unless_uncordon_on_failure() {
+    for uncordon in [false, true] {
+        let spec = format!("command: [run]\ncordon: true\nuncordonOnFailure: {uncordon}");
+        let mut world = World::new(&spec, workers(&["a"]));
+        world.settle();
+        world.end_job("a", "Failed");
+        world.pass();
+        assert_eq!(world.entry("a").phase, NodePhase::Failed);
+        assert!(!world.is_claimed("a"));
+        assert_eq!(world.is_cordoned("a"), !uncordon);
+    }
+}
+
+#[test]
+fn a_humans_cordon_is_operated_under_and_left() {
+    let mut world = World::new("command: [run]\ncordon: true", workers(&["a"]));
+    world.node_mut("a").spec.unschedulable = true;
+    world.settle();
+    world.end_job("a", "Complete");
+    world.settle();
+    assert_eq!(world.status().phase, Some(Phase::Completed));
+    assert!(world.is_cordoned("a") && !world.is_claimed("a"));
+}
+
+#[test]
+fn a_cordon_that_somebody_removes_is_set_again_while_it_is_needed() {
+    let mut world = World::new("command: [run]\ncordon: true", workers(&["a"]));
+    world.settle();
+    assert_eq!(world.entry("a").phase, NodePhase::Running);
+    world.node_mut("a").spec.unschedulable = false;
+    world.pass();
+    assert!(world.is_cordoned("a"));
+}
+
+#[test]
+fn pods_that_must_not_be_evicted_fail_the_node_before_the_cordon() {
+    let mut world = World::new(
+        "command: [run]\ndrainOptions: {enabled: true}",
+        workers(&["a"]),
+    );
+    world.check_state = DrainState::Forbidden("shop/db-0 has no controller (force)".to_owned());
+    world.settle();
+    assert_eq!(world.entry("a").phase, NodePhase::Failed);
+    assert_eq!(world.message("a"), "shop/db-0 has no controller (force)");
+    assert!(
+        !world.log.iter().any(|line| line.contains("Claim")),
+        "{:?}",
+        world.log
+    );
+}
+
+#[test]
+fn a_drain_is_asked_for_after_the_cordon_and_the_job_follows_an_empty_list() {
+    let mut world = World::new(
+        "command: [run]\ndrainOptions: {enabled: true}",
+        workers(&["a"]),
+    );
+    world.drain_state = DrainState::Waiting {
+        message: "waiting for 1 Pod: shop/db-0".to_owned(),
+        blocked: 1,
+        remaining: 1,
+    };
+    world.settle();
+    assert!(world.is_cordoned("a"));
+    assert_eq!(world.step("a"), Some(NodeStep::Draining));
+    assert_eq!(world.message("a"), "waiting for 1 Pod: shop/db-0");
+    assert!(world.jobs.is_empty());
+    world.drain_state = DrainState::Drained;
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::Running));
+    let claim = world.log.iter().position(|line| line.contains("Claim"));
+    let drain = world.log.iter().position(|line| line == "drain a Drain");
+    let job = world.log.iter().position(|line| line == "job a");
+    assert!(claim < drain && drain < job, "{:?}", world.log);
+}
+
+#[test]
+fn a_drain_that_takes_too_long_fails_and_uncordons_the_node_and_its_timer_outlives_restarts() {
+    let mut world = World::new(
+        "command: [run]\ndrainOptions: {enabled: true, timeoutSeconds: 300}",
+        workers(&["a"]),
+    );
+    world.drain_state = DrainState::Waiting {
+        message: "waiting for 1 Pod: shop/db-0".to_owned(),
+        blocked: 1,
+        remaining: 1,
+    };
+    world.settle();
+    world.second += 200;
+    // A restart: what was only remembered is gone.
+    world.drains.clear();
+    world.pass();
+    assert_eq!(world.step("a"), Some(NodeStep::Draining));
+    world.second += 100;
+    world.pass();
+    assert_eq!(world.entry("a").phase, NodePhase::Failed);
+    let message = message_of(&world, "a");
+    assert!(
+        message.contains("300 s") && message.contains("shop/db-0"),
+        "{message}"
+    );
+    assert!(!world.is_cordoned("a") && !world.is_claimed("a"));
+    assert!(world.jobs.is_empty());
+}
+
+#[test]
+fn a_drain_without_timeout_waits_for_ever() {
+    let mut world = World::new(
+        "command: [run]\ndrainOptions: {enabled: true, timeoutSeconds: 0}",
+        workers(&["a"]),
+    );
+    world.drain_state = DrainState::Waiting {
+        message: "waiting".to_owned(),
+        blocked: 1,
+        remaining: 1,
+    };
+    world.settle();
+    world.second += 1_000_000;
+    world.pass();
+    assert_eq!(world.step("a"), Some(NodeStep::Draining));
+}
+
+#[test]
+fn verify_decides_after_the_command_and_its_words_are_kept() {
+    let mut world = World::new(
+        "command: [run]\nverify: {command: [check]}",
+        workers(&["a"]),
+    );
+    world.settle();
+    world.end_job("a", "Complete");
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::Verifying));
+    world.end_check("a", Check::Verify, "Succeeded", "boot state unknown");
+    world.settle();
+    assert_eq!(world.entry("a").phase, NodePhase::Completed);
+    assert_eq!(world.message("a"), "boot state unknown");
+
+    let mut world = World::new(
+        "command: [run]\nverify: {command: [check]}",
+        workers(&["a"]),
+    );
+    world.settle();
+    world.end_job("a", "Complete");
+    world.settle();
+    world.end_check("a", Check::Verify, "Failed", "still at v1");
+    world.settle();
+    assert_eq!(world.entry("a").phase, NodePhase::Failed);
+    assert_eq!(world.message("a"), "verify exited with 1: still at v1");
+}
+
+#[test]
+fn a_result_waits_until_the_node_is_given_back() {
+    let mut world = World::new("command: [run]\ncordon: true", workers(&["a"]));
+    world.settle();
+    world.end_job("a", "Complete");
+    world
+        .unreleased
+        .insert("a".to_owned(), "giving the node back: no answer".to_owned());
+    let plan = world.plan(&Rehearsal::Passed);
+    let entry = &plan.status.node_statuses["a"];
+    assert_eq!(entry.phase, NodePhase::Running);
+    assert_eq!(
+        entry.message.as_deref(),
+        Some("giving the node back: no answer")
+    );
+    world.unreleased.clear();
+    world.pass();
+    assert_eq!(world.entry("a").phase, NodePhase::Completed);
+}
+
+#[test]
+fn what_can_never_be_created_fails_the_node_and_gives_it_back() {
+    let mut world = World::new("command: [run]\ncordon: true", workers(&["a"]));
+    world.settle();
+    world.jobs.clear();
+    world
+        .problems
+        .insert("a".to_owned(), "Job refused: too long".to_owned());
+    world.pass();
+    assert_eq!(world.message("a"), "Job refused: too long");
+    assert!(!world.is_cordoned("a") && !world.is_claimed("a"));
+}

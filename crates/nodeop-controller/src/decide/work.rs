@@ -1,0 +1,251 @@
+//! From a claimed node to the end of its command: the reboot Pod, the drain, the Job.
+
+use api_types::nodeop::{NodeStatus, NodeStep, RebootStatus};
+use k8s_openapi::jiff::Timestamp;
+
+use super::Act;
+use super::advance::{Advance, Flow, LOOK_AGAIN, Uncordon, note};
+use super::enter::cause_of;
+use crate::build::names::reboot_pod_name;
+use crate::drain::{DrainState, Mode};
+use crate::watched::{JobOutcome, PodProgress, WatchedNode};
+
+/// How long the reboot Pod may take to start. Nothing has run by then, so the node is given back.
+const REBOOT_POD_SECONDS: i64 = 600;
+
+impl<'a> Advance<'a> {
+    pub(super) fn claimed(
+        &mut self,
+        name: &str,
+        entry: &mut NodeStatus,
+        node: &WatchedNode,
+    ) -> Flow {
+        if !self.keeps_claim(name, entry, node) {
+            return Flow::Stay;
+        }
+        let waits = self.reboot_pod_runs(name, entry);
+        if self.spec().drains() && waits != Ready::Never {
+            return self.go(entry, NodeStep::Draining);
+        }
+        match waits {
+            Ready::Yes => self.go(entry, NodeStep::Starting),
+            Ready::No | Ready::Never => Flow::Stay,
+        }
+    }
+
+    pub(super) fn draining(
+        &mut self,
+        name: &str,
+        entry: &mut NodeStatus,
+        node: &WatchedNode,
+    ) -> Flow {
+        let Some(options) = self
+            .spec()
+            .drain_options
+            .as_ref()
+            .filter(|options| options.enabled)
+        else {
+            // drainOptions may be edited while the operation runs.
+            return match self.reboot_pod_runs(name, entry) {
+                Ready::Yes => self.go(entry, NodeStep::Starting),
+                Ready::No | Ready::Never => Flow::Stay,
+            };
+        };
+        let seconds = i64::from(options.timeout_seconds);
+        let claim = self.keeps_claim(name, entry, node);
+        let ready = self.reboot_pod_runs(name, entry);
+        if ready == Ready::Never {
+            return Flow::Stay;
+        }
+        let busy = self.snapshot.busy.get(name);
+        if let Some(job) = busy {
+            note(
+                entry,
+                &format!("drain waits for Job {job} of another NodeOp on this node"),
+            );
+            self.look_again(LOOK_AGAIN);
+        } else if claim {
+            let since = entry.since.as_ref().map_or(Timestamp::MIN, |since| since.0);
+            match self.drain_report(name, Mode::Drain, since) {
+                Some(DrainState::Drained) => match ready {
+                    Ready::Yes => return self.go(entry, NodeStep::Starting),
+                    Ready::No | Ready::Never => {}
+                },
+                Some(DrainState::Forbidden(message)) => {
+                    let message = message.clone();
+                    return self.fail(name, entry, Uncordon::Yes, &message);
+                }
+                Some(DrainState::Waiting { message, .. }) => {
+                    note(entry, message);
+                    self.ask_drain(name);
+                }
+                Some(DrainState::Unknown(message)) => {
+                    note(entry, &format!("draining: {message}"));
+                    self.ask_drain(name);
+                }
+                None => self.ask_drain(name),
+            }
+        }
+        if seconds > 0 && self.overdue(entry, seconds) {
+            let cause = cause_of(entry);
+            let message = format!(
+                "drain did not end within {seconds} s (drainOptions.timeoutSeconds){cause}"
+            );
+            return self.fail(name, entry, Uncordon::Yes, &message);
+        }
+        Flow::Stay
+    }
+
+    fn ask_drain(&mut self, name: &str) {
+        self.acts.push(Act::AskDrain(name.to_owned(), Mode::Drain));
+        if let Some(report) = self.snapshot.drains.get(name) {
+            let next = report.next_after;
+            self.look_again(next);
+        }
+    }
+
+    /// What the latest look at the node's Pods found, if it was for that purpose and not before `since`.
+    pub(super) fn drain_report(
+        &self,
+        name: &str,
+        mode: Mode,
+        since: Timestamp,
+    ) -> Option<&'a DrainState> {
+        let drains = self.snapshot.drains;
+        let report = drains.get(name)?;
+        (report.mode == mode && report.at >= since).then_some(&report.state)
+    }
+
+    /// Whether the Pod that will reboot the node runs: it must be there before the Job, so that the drain and full nodes
+    /// cannot keep it away. Where no reboot is asked for, nothing is missing.
+    fn reboot_pod_runs(&mut self, name: &str, entry: &mut NodeStatus) -> Ready {
+        if !self.spec().reboot_on_success {
+            return Ready::Yes;
+        }
+        let pod_name = reboot_pod_name(self.snapshot.node_op, name);
+        let Some(pod) = self.pod(&pod_name) else {
+            self.acts.push(Act::CreateRebootPod {
+                node: name.to_owned(),
+                authorized: None,
+            });
+            return Ready::No;
+        };
+        if pod.is_terminating() {
+            return Ready::No;
+        }
+        match pod.progress() {
+            PodProgress::Running => return Ready::Yes,
+            PodProgress::Starting => {
+                if let Some(obstacle) = pod.obstacle() {
+                    note(entry, &format!("the reboot Pod cannot start: {obstacle}"));
+                }
+            }
+            // It was evicted or refused by the kubelet; a new one may fare better.
+            PodProgress::Failed | PodProgress::Succeeded => {
+                note(entry, &format!("the reboot Pod ended: {}", pod.failure()));
+                self.acts.push(Act::DeletePod(pod_name));
+            }
+        }
+        if self.overdue(entry, REBOOT_POD_SECONDS) {
+            let cause = cause_of(entry);
+            let message = format!(
+                "the reboot Pod did not start within {REBOOT_POD_SECONDS} s, so the command was not run{cause}"
+            );
+            self.fail(name, entry, Uncordon::Yes, &message);
+            return Ready::Never;
+        }
+        Ready::No
+    }
+
+    pub(super) fn starting(
+        &mut self,
+        name: &str,
+        entry: &mut NodeStatus,
+        node: &WatchedNode,
+    ) -> Flow {
+        if self.job(entry).is_some() {
+            return self.go(entry, NodeStep::Running);
+        }
+        if self.spec().disrupts() && !self.keeps_claim(name, entry, node) {
+            return Flow::Stay;
+        }
+        self.acts.push(Act::CreateJob(name.to_owned()));
+        Flow::Stay
+    }
+
+    pub(super) fn running(
+        &mut self,
+        name: &str,
+        entry: &mut NodeStatus,
+        node: &WatchedNode,
+    ) -> Flow {
+        let Some(job) = self.job(entry) else {
+            return self.failed_job(name, entry, "Job was deleted before its result was seen");
+        };
+        match job.outcome() {
+            JobOutcome::Complete => self.succeeded(name, entry, node),
+            JobOutcome::Failed { reason, message } => {
+                let cause = self.snapshot.causes.get(job.name());
+                let message = failure_message(reason, message, cause.map(String::as_str));
+                self.failed_job(name, entry, &message)
+            }
+            JobOutcome::Active => {
+                if entry.step.is_none() || entry.phase != api_types::nodeop::NodePhase::Running {
+                    self.go(entry, NodeStep::Running);
+                }
+                match self.job_obstacle(job.name()) {
+                    Some(obstacle) => note(entry, &format!("the Pod cannot start: {obstacle}")),
+                    None => entry.message = None,
+                }
+                if self.spec().disrupts() {
+                    self.keeps_claim(name, entry, node);
+                }
+                Flow::Stay
+            }
+        }
+    }
+
+    fn succeeded(&mut self, name: &str, entry: &mut NodeStatus, node: &WatchedNode) -> Flow {
+        if self.spec().reboot_on_success {
+            return self.may_reboot(name, entry, node);
+        }
+        if self.spec().verify.is_some() {
+            return self.go(entry, NodeStep::Verifying);
+        }
+        self.finish(name, entry, "")
+    }
+
+    fn failed_job(&mut self, name: &str, entry: &mut NodeStatus, message: &str) -> Flow {
+        if self.spec().reboot_on_success {
+            entry.reboot_status = Some(RebootStatus::Cancelled);
+        }
+        self.fail(name, entry, Uncordon::AsAsked, message)
+    }
+
+    /// Why the Job's Pod does not start, as far as its newest Pod says.
+    fn job_obstacle(&self, job: &str) -> Option<String> {
+        let pods = self.snapshot.pods.values().filter(|pod| {
+            pod.controller_owner()
+                .is_some_and(|owner| owner.kind == "Job" && owner.name == job)
+        });
+        pods.max_by_key(|pod| pod.created().map(|time| time.0))?
+            .obstacle()
+    }
+}
+
+/// Whether the reboot Pod is there to do its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ready {
+    Yes,
+    No,
+    /// The node has failed over it.
+    Never,
+}
+
+pub(crate) fn failure_message(reason: &str, message: &str, cause: Option<&str>) -> String {
+    match (cause, message.is_empty()) {
+        (Some(cause), _) => format!("{cause} (Job failed: {reason})"),
+        (None, false) => format!("Job failed: {reason}: {message}"),
+        (None, true) => format!("Job failed: {reason}"),
+    }
+}

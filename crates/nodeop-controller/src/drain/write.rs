@@ -1,0 +1,116 @@
+//! The two requests that end a Pod. Each names the Pod's UID, so that a Pod that has come under the same name is safe.
+
+use api_types::nodeop::DrainOptions;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+use kube::Resource as _;
+use kube::api::{DeleteParams, ObjectMeta, PostParams, Request};
+use kube::core::Status;
+use operator_runtime::client::deadline;
+
+use super::answer::Answer;
+use super::pod::DrainPod;
+use crate::apply::Requests;
+
+/// Asks for the eviction of one Pod, once: the client does not repeat what is refused.
+pub(super) async fn evict(requests: &Requests, pod: &DrainPod, options: &DrainOptions) -> Answer {
+    let body = eviction(pod, options);
+    let call = async {
+        let body = serde_json::to_vec(&body).map_err(kube::Error::SerdeError)?;
+        // Not `Api::evict`: kube 5.0 writes `delete_options`, which the API server skips, UID and grace period with it.
+        let request = Request::new(Pod::url_path(&(), Some(&pod.namespace)))
+            .create_subresource("eviction", &pod.name, &PostParams::default(), body)
+            .map_err(kube::Error::BuildRequest)?;
+        requests.clients.without_retry.request_text(request).await
+    };
+    let answer = deadline(requests.timeout, format!("evict pod {pod}"), call).await;
+    // A refusal may come as a Status inside of HTTP 201. A text that is no Status refuses nothing.
+    let answer = answer
+        .map(|text| serde_json::from_str::<Status>(&text).unwrap_or_else(|_| Status::success()));
+    Answer::of(answer.as_ref(), &pod.namespace)
+}
+
+/// Deletes one finished Pod.
+pub(super) async fn delete(requests: &Requests, pod: &DrainPod) -> Answer {
+    let params = DeleteParams {
+        preconditions: Some(kube::api::Preconditions {
+            uid: Some(pod.uid.clone()),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    let call = async {
+        let request = Request::new(Pod::url_path(&(), Some(&pod.namespace)))
+            .delete(&pod.name, &params)
+            .map_err(kube::Error::BuildRequest)?;
+        requests.clients.without_retry.request_text(request).await
+    };
+    let what = format!("delete finished pod {pod}");
+    let answer = deadline(requests.timeout, what, call).await;
+    let answer = answer.map(|_| Status::success());
+    Answer::of(answer.as_ref(), &pod.namespace)
+}
+
+fn eviction(pod: &DrainPod, options: &DrainOptions) -> Eviction {
+    Eviction {
+        metadata: ObjectMeta {
+            name: Some(pod.name.clone()),
+            namespace: Some(pod.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        delete_options: Some(DeleteOptions {
+            // Negative means the Pod's own, as in kubectl.
+            grace_period_seconds: options
+                .grace_period_seconds
+                .filter(|seconds| *seconds >= 0)
+                .map(i64::from),
+            preconditions: Some(Preconditions {
+                uid: Some(pod.uid.clone()),
+                resource_version: None,
+            }),
+            ..DeleteOptions::default()
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(grace_period_seconds: Option<i32>) -> serde_json::Value {
+        let pod = DrainPod {
+            namespace: "shop".to_owned(),
+            name: "db-0".to_owned(),
+            uid: "uid-of-db-0".to_owned(),
+            ..DrainPod::default()
+        };
+        let options = DrainOptions {
+            grace_period_seconds,
+            ..DrainOptions::default()
+        };
+        serde_json::to_value(eviction(&pod, &options)).unwrap()
+    }
+
+    #[test]
+    fn an_eviction_names_the_uid_and_the_grace_period() {
+        let expected = serde_json::json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": {"name": "db-0", "namespace": "shop"},
+            "deleteOptions": {"gracePeriodSeconds": 7, "preconditions": {"uid": "uid-of-db-0"}},
+        });
+        assert_eq!(body(Some(7)), expected);
+        assert_eq!(body(Some(0))["deleteOptions"]["gracePeriodSeconds"], 0);
+    }
+
+    #[test]
+    fn without_a_grace_period_of_its_own_it_leaves_the_pods() {
+        for none in [None, Some(-1)] {
+            assert!(
+                body(none)["deleteOptions"]
+                    .get("gracePeriodSeconds")
+                    .is_none()
+            );
+        }
+    }
+}
