@@ -148,8 +148,10 @@ fn failure_reason(known: Option<&NodeStatus>, entry: &NodeStatus) -> NodeReason 
         (_, Some(NodeStep::Draining)) => NodeReason::Drain,
         (_, Some(NodeStep::Preflight)) => NodeReason::Preflight,
         (_, Some(NodeStep::WaitingForReady)) => NodeReason::NotReady,
-        (Some(RebootStatus::Pending), Some(NodeStep::Rebooting)) => NodeReason::Reboot,
-        (Some(RebootStatus::Cancelled), _) | (_, Some(NodeStep::Running)) => NodeReason::Upgrade,
+        (_, Some(NodeStep::AwaitingReboot | NodeStep::Rebooting)) => NodeReason::Reboot,
+        (Some(RebootStatus::Cancelled), _) | (_, Some(NodeStep::Starting | NodeStep::Running)) => {
+            NodeReason::Upgrade
+        }
         _ => NodeReason::Other,
     }
 }
