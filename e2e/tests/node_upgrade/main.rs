@@ -111,7 +111,7 @@ async fn an_image_that_cannot_be_pulled_fails_before_any_cordon(site: &Site) {
         message.contains("registry.example.com/kairos:missing"),
         "{message}"
     );
-    assert!(message.contains("preflight"), "{message}");
+    assert!(message.starts_with("preflight"), "{message}");
     assert!(status.message.unwrap().contains(NODES[0]));
     let patches = site.cluster.audit().unwrap();
     let patches = patches.service_account(operator::NAMESPACE, "nodeop-controller");

@@ -105,7 +105,8 @@ fn a_preflight_that_the_kubelet_ends_by_its_deadline_tells_what_kept_it_too() {
     world.pass();
     let waits = serde_json::json!({"phase": "Pending", "containerStatuses": [
         {"name": "nodeop", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]});
-    let ended = serde_json::json!({"phase": "Failed", "reason": "DeadlineExceeded", "message": "too long"});
+    let ended =
+        serde_json::json!({"phase": "Failed", "reason": "DeadlineExceeded", "message": "too long"});
     for status in [waits, ended] {
         world.pods.first_mut().unwrap().status = serde_json::from_value(status).unwrap();
         world.pass();
