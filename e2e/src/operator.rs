@@ -2,14 +2,19 @@
 //! their own service accounts.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 
 use crate::cluster::Cluster;
 use crate::guard::{Process, ProcessHandle};
+use crate::images;
+use crate::nodes::RealNodes;
 
 /// Namespace that `deploy` installs into.
 pub const NAMESPACE: &str = "kairos-operator";
+/// The name under which [`agent_image`] serves our node agent.
+pub const AGENT_IMAGE: &str = "kairos-operator/node-agent:test";
 /// Folder of the controllers' binaries; otherwise they are looked for beside the running test.
 const BINARIES: &str = "KAIROS_E2E_BIN_DIR";
 
@@ -114,21 +119,45 @@ impl Controller {
     }
 }
 
+/// Serves an image of our node agent to `nodes` and returns its name, for manifests and the controller's flag. The program
+/// is at `/node-agent` in it.
+pub fn agent_image(nodes: &RealNodes) -> anyhow::Result<&'static str> {
+    let image = images::program(&[("node-agent", &static_agent()?)])?;
+    nodes.images().put(AGENT_IMAGE, image)?;
+    Ok(AGENT_IMAGE)
+}
+
+/// The node agent as a static binary. Cargo does not make it beside the others, so it could be older than its source.
+pub fn static_agent() -> anyhow::Result<PathBuf> {
+    let remedy = "run `cargo xtask agent`, or the tests by `cargo xtask test`";
+    let path = binaries()?.join("static/node-agent");
+    let built =
+        modified(&path).with_context(|| format!("{} is missing: {remedy}", path.display()))?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/nodeop-controller/src");
+    for part in ["agent", "agent/reboot", "bin"] {
+        let folder = source.join(part);
+        let failed = || format!("failed to read {}", folder.display());
+        for entry in std::fs::read_dir(&folder).with_context(failed)? {
+            let file = entry.with_context(failed)?.path();
+            if modified(&file).with_context(failed)? > built {
+                bail!(
+                    "{} is older than {}: {remedy}",
+                    path.display(),
+                    file.display()
+                );
+            }
+        }
+    }
+    Ok(path)
+}
+
+fn modified(path: &Path) -> std::io::Result<SystemTime> {
+    std::fs::metadata(path)?.modified()
+}
+
 /// A controller's binary: where `cargo xtask test` says, else beside the running test.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
-    let folder = if let Some(folder) = std::env::var_os(BINARIES) {
-        PathBuf::from(folder)
-    } else {
-        let own = std::env::current_exe().context("failed to find the running program")?;
-        let folder = own.parent().context("the running program has no folder")?;
-        let is_test = folder.ends_with("deps");
-        folder
-            .parent()
-            .filter(|_| is_test)
-            .unwrap_or(folder)
-            .to_owned()
-    };
-    let path = folder.join(name);
+    let path = binaries()?.join(name);
     if !path.exists() {
         bail!(
             "{} is missing: run `cargo build -p {name}`, or the tests by `cargo xtask test`",
@@ -136,4 +165,16 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
         );
     }
     Ok(path)
+}
+
+/// The folder of our programs.
+fn binaries() -> anyhow::Result<PathBuf> {
+    if let Some(folder) = std::env::var_os(BINARIES) {
+        return Ok(PathBuf::from(folder));
+    }
+    let own = std::env::current_exe().context("failed to find the running program")?;
+    let folder = own.parent().context("the running program has no folder")?;
+    let is_test = folder.ends_with("deps");
+    let above = folder.parent().filter(|_| is_test);
+    Ok(above.unwrap_or(folder).to_owned())
 }

@@ -1,5 +1,6 @@
 //! Every developer command of this repository: `cargo xtask COMMAND`. One file or folder per command.
 
+mod agent;
 mod demo;
 mod deny;
 mod generate;
@@ -29,6 +30,8 @@ enum Command {
     Test(test::Arguments),
     Deny(deny::Arguments),
     Soak(soak::Arguments),
+    /// Build the node agent as a static binary, as the tests with real nodes put it into an image.
+    Agent,
     /// Start a cluster here, install the operator on it and run a NodeOp that you can watch (`demo --help` says more).
     #[command(disable_help_flag = true)]
     Demo {
@@ -56,6 +59,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Test(arguments) => test::run(&workspace, arguments),
         Command::Deny(arguments) => deny::run(&workspace, arguments),
         Command::Soak(arguments) => soak::run(&workspace, arguments),
+        Command::Agent => agent::run(&workspace),
         Command::Demo { arguments } => demo::run(&workspace, arguments),
     }
 }

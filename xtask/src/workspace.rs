@@ -88,6 +88,11 @@ impl Workspace {
         self.target_directory.join("debug")
     }
 
+    /// Folder of those of our own programs that run in images without libraries.
+    pub(crate) fn static_programs(&self) -> PathBuf {
+        self.programs().join("static")
+    }
+
     /// A command that runs one of our own programs, with the variables by which it finds the others.
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs().join(name));

@@ -7,6 +7,7 @@
 //! is remembered between passes that the cluster does not hold too.
 
 pub mod adopt;
+pub mod agent;
 pub mod apply;
 pub mod args;
 pub mod build;

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::{demo, deny, tidy, workspace::Workspace};
+use crate::{agent, demo, deny, tidy, workspace::Workspace};
 
 use parts::Part;
 use runner::Counts;
@@ -141,6 +141,9 @@ fn build_row(workspace: &Workspace, selected: &[Part]) -> anyhow::Result<Row> {
         ([Part::Unit], Some(selection)) => runner::build_selection(workspace, selection)?,
         _ => runner::build(workspace)?,
     };
+    if built && selected.contains(&Part::Nodes) {
+        agent::build(workspace)?;
+    }
     if !built {
         return Ok(Row::failed(
             "build",

@@ -50,9 +50,12 @@ pub fn reboot_pod_name(node_op: &NodeOp, node: &str) -> String {
     format!("{}-reboot", job_name(node_op, node))
 }
 
+/// How the name of every sentinel ends.
+pub const SENTINEL_SUFFIX: &str = "-reboot-pending";
+
 /// Name of the file on the host which says that the command has succeeded and the reboot has not happened yet.
 pub fn sentinel_name(node_op: &NodeOp, node: &str) -> String {
-    format!("{}-reboot-pending", job_name(node_op, node))
+    format!("{}{SENTINEL_SUFFIX}", job_name(node_op, node))
 }
 
 /// Labels of an object for one node, and the annotations that hold in full what a label had to cut.
