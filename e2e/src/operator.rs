@@ -45,7 +45,7 @@ pub async fn install(cluster: &Cluster) -> anyhow::Result<()> {
     install_controllers(cluster, &["nodeop-controller"]).await
 }
 
-/// Installs the custom resources, and the ServiceAccounts and rights of these controllers.
+/// Installs the custom resources, and the `ServiceAccount`s and rights of these controllers.
 pub async fn install_controllers(cluster: &Cluster, names: &[&str]) -> anyhow::Result<()> {
     cluster.install_crds().await?;
     cluster

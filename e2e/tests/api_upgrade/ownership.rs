@@ -132,7 +132,7 @@ async fn names_of_253_characters_work() {
 #[tokio::test]
 async fn what_kairos_operator_left_is_followed_to_its_end() {
     let world = World::new("adopted").await;
-    let _paused = without_controller().await;
+    let paused = without_controller().await;
     let upgrade = world.upgrade("old", "image: i").await;
     let left = serde_json::from_value(json!({
         "apiVersion": "operator.kairos.io/v1alpha1", "kind": "NodeOp",
@@ -161,7 +161,7 @@ async fn what_kairos_operator_left_is_followed_to_its_end() {
             "phase: Running\nnodeStatuses: {a: {phase: Running}, b: {phase: Pending}}",
         )
         .await;
-    drop(_paused);
+    drop(paused);
     world
         .until("old", "it is followed", |status| {
             status.node_statuses.len() == 2
