@@ -30,8 +30,8 @@ pub struct Args {
     #[arg(long, env = "PRIORITY_CLASS_NAME")]
     pub priority_class_name: Option<String>,
 
-    /// Image that holds the node agent at /node-agent, as this controller's own image does. Needed for NodeOps that reboot
-    /// nodes.
+    /// Image that holds the node agent at /node-agent, for NodeOps that reboot nodes. Left out: the image of this
+    /// controller's own Pod.
     #[arg(long, env = "AGENT_IMAGE")]
     pub agent_image: Option<String>,
 

@@ -14,12 +14,14 @@ use std::time::Instant;
 use api_types::names::LABEL_NODEOP;
 use api_types::nodeop::{NodeOp, NodeStep};
 use futures::{Stream, StreamExt as _, future};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
+use operator_runtime::client::deadline;
 use operator_runtime::events::EventPublisher;
 use operator_runtime::readiness::ReadinessHandle;
 use operator_runtime::run::Chassis;
@@ -109,6 +111,10 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         () = drain(&mut job_triggers) => anyhow::bail!("the watch of jobs ended"),
         () = drain(&mut pod_triggers) => anyhow::bail!("the watch of pods ended"),
     }
+    let mut settings = args.build_settings();
+    if settings.agent_image.is_empty() {
+        settings.agent_image = own_image(&chassis).await.unwrap_or_default();
+    }
     let controller = Controller::new(
         Api::<WatchedNodeOp>::all(client),
         watcher::Config::default(),
@@ -125,7 +131,7 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         requests,
         rounds,
         caches,
-        settings: args.build_settings(),
+        settings,
         own_node: args.node_name.clone(),
         events: chassis.events.clone(),
         metrics,
@@ -153,6 +159,31 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         })
         .await;
     Ok(())
+}
+
+/// The image of this controller's own Pod, which also holds the agent. Nothing where it does not run as a Pod.
+async fn own_image(chassis: &Chassis) -> Option<String> {
+    let api: Api<Pod> = Api::namespaced(chassis.clients.api.clone(), &chassis.namespace);
+    let action = format!("get pod {}/{}", chassis.namespace, chassis.identity);
+    let request = api.get_opt(&chassis.identity);
+    let pod = match deadline(chassis.request_timeout, &action, request).await {
+        Ok(Some(pod)) => pod,
+        Ok(None) => {
+            tracing::warn!(
+                "this process is no Pod of the cluster and was given no --agent-image: nodeops that reboot are not carried out"
+            );
+            return None;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the image of the node agent is not known; give it by --agent-image");
+            return None;
+        }
+    };
+    let containers = pod.spec?.containers;
+    containers
+        .into_iter()
+        .find(|container| container.name == chassis.info.name)?
+        .image
 }
 
 /// Tells /readyz once the caches hold what is there.

@@ -7,6 +7,8 @@
 pub mod answer;
 pub mod classify;
 pub mod metrics;
+#[cfg(test)]
+mod mock;
 pub mod page;
 pub mod pod;
 mod round;
@@ -92,7 +94,7 @@ pub struct DrainReport {
     /// How far the node is.
     pub state: DrainState,
     /// The Pods that budgets hold back and their budgets, without anything that changes while they do: for one Event per
-    /// blocker. At most [`words::LONGEST`] bytes.
+    /// blocker, after the words «waiting for». At most [`words::LONGEST`] bytes.
     pub blockers: Option<String>,
     /// When another round makes sense, counted from the end of this one. At most five seconds while budgets hold Pods
     /// back.

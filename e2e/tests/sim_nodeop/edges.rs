@@ -73,25 +73,20 @@ async fn a_namespace_that_refuses_privileged_pods_is_a_condition_before_any_node
 }
 
 #[tokio::test]
-async fn what_is_not_built_yet_starts_nothing_and_is_named() {
+async fn a_reboot_without_an_agent_image_starts_nothing_and_says_what_is_missing() {
     let world = World::new("unsupported").await;
     world.nodes(1, &[]).await;
     world
-        .node_op("op", "command: [run]\nrebootOnSuccess: true\ncordon: true")
+        .node_op("op", "command: [run]\nrebootOnSuccess: true")
         .await;
     let status = world.reason("op", "Unsupported").await;
     assert_eq!(status.phase, Some(Phase::Pending));
     let message = &condition(&status, "Progressing").message;
-    assert!(
-        message.contains("spec.cordon, spec.rebootOnSuccess"),
-        "{message}"
-    );
-    world
-        .event("op", "Unsupported", "spec.rebootOnSuccess")
-        .await;
+    assert!(message.contains("--agent-image"), "{message}");
+    world.event("op", "Unsupported", "--agent-image").await;
     // Nothing has started, so the spec may still be corrected.
     world
-        .edit("op", json!({"rebootOnSuccess": false, "cordon": false}))
+        .edit("op", json!({"rebootOnSuccess": false}))
         .await
         .unwrap();
     assert_eq!(world.ended("op").await.phase, Some(Phase::Completed));
@@ -190,4 +185,16 @@ async fn deleting_a_node_op_ends_its_jobs() {
     world.started("op", 2).await;
     world.delete("op").await;
     world.no_jobs_left().await;
+}
+
+/// A kubelet writes its Node all the time. A claim that meets such a write is made again at once: the write itself is no
+/// change that a decision reads, so nothing else would bring the operation back to the node soon.
+#[tokio::test]
+async fn a_node_whose_kubelet_writes_all_the_time_is_claimed_all_the_same() {
+    let world = World::new("heartbeats").await;
+    let nodes = world.nodes(4, &[]).await;
+    let heartbeats = world.heartbeats(&nodes);
+    world.node_op("op", "command: [run]\ncordon: true").await;
+    assert_eq!(world.ended("op").await.phase, Some(Phase::Completed));
+    assert!(heartbeats.stop().await > 0, "no write came between");
 }

@@ -26,7 +26,8 @@ const HOSTS: [&[&str]; 9] = [
 const WRITTEN_BY_TOOLS: [&str; 2] = ["Cargo.lock", "go.sum"];
 
 const README: &str = "README.md";
-const EXAMPLE: &str = "deploy/examples/nodeop.yaml";
+/// Each file below is a manifest that the README explains, and that a test applies.
+const EXAMPLES: &str = "deploy/examples/";
 
 /// Rust files that are too long to be read in one go.
 pub(super) fn sizes(files: &[SourceFile]) -> Vec<Finding> {
@@ -144,16 +145,20 @@ pub(super) fn quoted(files: &[SourceFile]) -> Vec<Finding> {
             .find(|file| file.path == path)
             .map(|file| file.text.trim())
     };
-    match (text(README), text(EXAMPLE)) {
-        (Some(readme), Some(example)) if !readme.contains(example) => {
-            vec![Finding::error(
+    let Some(readme) = text(README) else {
+        return Vec::new();
+    };
+    files
+        .iter()
+        .filter(|file| file.path.starts_with(EXAMPLES) && !readme.contains(file.text.trim()))
+        .map(|file| {
+            Finding::error(
                 README,
-                format!("does not quote {EXAMPLE} word for word"),
+                format!("does not quote {} word for word", file.path),
                 "copy the file into it",
-            )]
-        }
-        _ => Vec::new(),
-    }
+            )
+        })
+        .collect()
 }
 
 fn is_rust(path: &str) -> bool {
@@ -215,12 +220,16 @@ mod tests {
 
     #[test]
     fn the_readme_quotes_the_example_as_it_is() {
-        let example = file(EXAMPLE, "kind: NodeOp\nspec: {}\n");
+        let example = file("deploy/examples/a.yaml", "kind: NodeOp\nspec: {}\n");
         let readme = file(README, "# Title\n```yaml\nkind: NodeOp\nspec: {}\n```\n");
         let other = file(README, "# Title\n```yaml\nkind: NodeOp\n```\n");
         assert_eq!(quoted(&[readme, example]), []);
         assert_eq!(
-            quoted(&[other, file(EXAMPLE, "kind: NodeOp\nspec: {}\n")]).len(),
+            quoted(&[
+                other,
+                file("deploy/examples/a.yaml", "kind: NodeOp\nspec: {}\n")
+            ])
+            .len(),
             1
         );
     }

@@ -159,13 +159,18 @@ async fn one(
                 .as_deref()
                 .unwrap_or_default();
             let request = format!("claim {name} {version}");
-            let write = async {
-                // A conflict needs nothing: the change that caused it is on its way here.
-                patch_node(requests, node_op, name, &patch)
-                    .await
-                    .map(|_: Guarded| ())
-            };
-            once(context, node_op, request, write).await
+            let uid = node_op.uid().unwrap_or_default();
+            if context.memory.was_sent(&uid, &request, Instant::now()) {
+                return Ok(Outcome::Done);
+            }
+            match patch_node(requests, node_op, name, &patch).await? {
+                Guarded::Done => {
+                    context.memory.note_sent(&uid, request, Instant::now());
+                    Ok(Outcome::Done)
+                }
+                // The change that caused it may be one that triggers no pass, such as a heartbeat.
+                Guarded::Changed => Ok(Outcome::Again),
+            }
         }
     }
 }

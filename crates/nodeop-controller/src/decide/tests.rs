@@ -10,6 +10,7 @@ use crate::testing::{at, by_name, job, node, node_op, not_ready};
 mod adopted;
 mod claims;
 mod deletion;
+mod disturbing;
 mod nodes;
 mod properties;
 mod reboots;

@@ -18,8 +18,7 @@ const CAUSE_BUDGET: &str = "DisruptionBudget";
 const CAUSE_NAMESPACE: &str = "NamespaceTerminating";
 /// How a budget's cause begins; its name follows.
 const BUDGET: &str = "The disruption budget ";
-/// Part of the sentence for a Pod that several budgets select. The API server answers HTTP 201 around a Status with code
-/// 500, so that a client that looks at the HTTP code alone takes it for success.
+/// Part of the sentence, in a 500 without a reason, for a Pod that several budgets select.
 const SEVERAL_BUDGETS: &str = "more than one PodDisruptionBudget";
 /// Kind in the details of a 403 that is about a budget's bookkeeping, not about our rights.
 const KIND_BUDGET: &str = "poddisruptionbudget";
@@ -105,12 +104,10 @@ impl Answer {
         }
     }
 
-    /// The meaning of a finished request about a Pod in `namespace`. An answer that says nothing counts as a success, as
-    /// the API server's HTTP code already said so.
-    pub fn of(result: Result<&Status, &CallError>, namespace: &str) -> Self {
+    /// The meaning of a finished request about a Pod in `namespace`.
+    pub fn of<T>(result: &Result<T, CallError>, namespace: &str) -> Self {
         match result {
-            Ok(status) if !status.is_failure() => Self::Accepted,
-            Ok(status) => Self::of_refusal(status, namespace),
+            Ok(_) => Self::Accepted,
             Err(error) => match error.status() {
                 Some(status) => Self::of_refusal(status, namespace),
                 None => Self::Failed {
@@ -217,3 +214,6 @@ fn without_answer(error: &CallError) -> String {
         CallError::Failed { source, .. } => describe(source),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,3 +107,6 @@ fn is_own(pod: &DrainPod, own: &OwnObjects) -> bool {
         Controller::None | Controller::DaemonSet | Controller::Other => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,7 +176,7 @@ async fn settle(
         .collect();
 
     let attempts = end_all(flow, order, &tasks, |attempts| {
-        interim(waiting(terminating.clone(), &tasks, attempts, carry).0);
+        interim(waiting(terminating.clone(), &tasks, attempts, order, carry).0);
     })
     .await;
     if attempts
@@ -188,10 +188,9 @@ async fn settle(
     count_failures(carry, &tasks, &attempts);
     let ended = |attempt: &&Attempt| matches!(attempt, Attempt::Answered(Answer::Accepted));
     let evicted = attempts.iter().filter(ended).count();
-    let (mut report, at_once) = waiting(terminating, &tasks, &attempts, carry);
+    let (mut report, at_once) = waiting(terminating, &tasks, &attempts, order, carry);
     let pause = carry.pause(evicted > 0);
-    let instant = order.options.grace_period_seconds == Some(0);
-    report.next_after = if at_once && (instant || tasks.iter().all(|task| task.finished)) {
+    report.next_after = if at_once {
         SOON
     } else {
         pause.max(flow.pause_left())
@@ -286,19 +285,22 @@ fn count_failures(carry: &mut Carry, tasks: &[Task], attempts: &[Attempt]) {
     }
 }
 
-/// The report on what is left, and whether all of that goes at once.
+/// The report on what is left, and whether all of that goes without a grace period.
 fn waiting(
     mut left: Vec<Left>,
     tasks: &[Task],
     attempts: &[Attempt],
+    order: &Order,
     carry: &Carry,
 ) -> (DrainReport, bool) {
+    let instant = order.options.grace_period_seconds == Some(0);
     let mut at_once = left.is_empty();
     for (task, attempt) in tasks.iter().zip(attempts) {
         let Some(reason) = reason(task, attempt, carry) else {
             continue;
         };
-        at_once &= reason == Reason::Terminating && task.pod.finalizers.is_empty();
+        let ends = reason == Reason::Terminating && task.pod.finalizers.is_empty();
+        at_once &= ends && (instant || task.finished);
         left.push(Left {
             reason,
             pod: task.pod.to_string(),
@@ -383,3 +385,6 @@ fn unknown(why: &str, carry: &mut Carry) -> DrainReport {
     let state = DrainState::Unknown(operator_runtime::names::cut_text(why, words::LONGEST));
     quiet(state, carry.pause(false))
 }
+
+#[cfg(test)]
+mod tests;

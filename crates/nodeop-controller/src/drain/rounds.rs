@@ -268,3 +268,6 @@ impl Drop for Round {
         self.end();
     }
 }
+
+#[cfg(test)]
+mod tests;

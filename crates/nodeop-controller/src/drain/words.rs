@@ -90,6 +90,21 @@ pub struct Left {
 
 /// «waiting for 2 Pods: shop/db-0 (PodDisruptionBudget shop/db allows 0 disruptions), shop/web-1 (terminating)»
 pub fn waiting(left: &[Left]) -> String {
+    counted("waiting for ", left)
+}
+
+/// The Pods that budgets hold back, without the others: «1 Pod: shop/db-0 (PodDisruptionBudget shop/db allows 0
+/// disruptions)».
+pub fn blockers(left: &[Left]) -> Option<String> {
+    let blocked: Vec<Left> = left
+        .iter()
+        .filter(|left| matches!(left.reason, Reason::Blocked(_)))
+        .cloned()
+        .collect();
+    (!blocked.is_empty()).then(|| counted("", &blocked))
+}
+
+fn counted(verb: &str, left: &[Left]) -> String {
     let mut sorted: Vec<&Left> = left.iter().collect();
     sorted.sort_by(|one, other| {
         (rank(&one.reason), &one.pod).cmp(&(rank(&other.reason), &other.pod))
@@ -99,19 +114,9 @@ pub fn waiting(left: &[Left]) -> String {
         .take(NAMED)
         .map(|left| format!("{} ({})", left.pod, left.reason))
         .collect();
-    let head = format!("waiting for {}: ", pods(left.len()));
+    let head = format!("{verb}{}: ", pods(left.len()));
     let room = LONGEST - head.len();
     format!("{head}{}", some_of(&items, left.len(), NAMED, room))
-}
-
-/// The Pods that budgets hold back, without the others.
-pub fn blockers(left: &[Left]) -> Option<String> {
-    let blocked: Vec<Left> = left
-        .iter()
-        .filter(|left| matches!(left.reason, Reason::Blocked(_)))
-        .cloned()
-        .collect();
-    (!blocked.is_empty()).then(|| waiting(&blocked))
 }
 
 /// «3 Pods have to go: shop/a, shop/b, shop/c», what a check found.
@@ -210,3 +215,6 @@ fn age(duration: SignedDuration) -> String {
         seconds => format!("{} h", seconds / 3600),
     }
 }
+
+#[cfg(test)]
+mod tests;

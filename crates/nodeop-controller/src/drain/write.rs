@@ -6,7 +6,6 @@ use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use kube::Resource as _;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Request};
-use kube::core::Status;
 use operator_runtime::client::deadline;
 
 use super::answer::Answer;
@@ -25,10 +24,7 @@ pub(super) async fn evict(requests: &Requests, pod: &DrainPod, options: &DrainOp
         requests.clients.without_retry.request_text(request).await
     };
     let answer = deadline(requests.timeout, format!("evict pod {pod}"), call).await;
-    // A refusal may come as a Status inside of HTTP 201. A text that is no Status refuses nothing.
-    let answer = answer
-        .map(|text| serde_json::from_str::<Status>(&text).unwrap_or_else(|_| Status::success()));
-    Answer::of(answer.as_ref(), &pod.namespace)
+    Answer::of(&answer, &pod.namespace)
 }
 
 /// Deletes one finished Pod.
@@ -48,8 +44,7 @@ pub(super) async fn delete(requests: &Requests, pod: &DrainPod) -> Answer {
     };
     let what = format!("delete finished pod {pod}");
     let answer = deadline(requests.timeout, what, call).await;
-    let answer = answer.map(|_| Status::success());
-    Answer::of(answer.as_ref(), &pod.namespace)
+    Answer::of(&answer, &pod.namespace)
 }
 
 fn eviction(pod: &DrainPod, options: &DrainOptions) -> Eviction {
@@ -77,6 +72,51 @@ fn eviction(pod: &DrainPod, options: &DrainOptions) -> Eviction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use operator_runtime::client::Clients;
+    use operator_runtime::lease::Leadership;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// A real HTTP server, because what must not happen would happen in the client's own layers.
+    #[tokio::test]
+    async fn a_refused_eviction_is_one_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                counted.fetch_add(1, Ordering::SeqCst);
+                let body = include_str!("answer/bodies/blocked.json");
+                let answer = format!(
+                    "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+        let requests = Requests {
+            lease_namespace: "kairos-operator".to_owned(),
+            clients: Clients::from_config(config, "test/1").unwrap(),
+            timeout: Duration::from_secs(20),
+            leadership: Leadership::always(),
+        };
+        let pod = DrainPod {
+            namespace: "shop".to_owned(),
+            name: "db-0".to_owned(),
+            ..DrainPod::default()
+        };
+        let answer = evict(&requests, &pod, &DrainOptions::default()).await;
+        assert!(matches!(answer, Answer::Blocked { .. }), "{answer:?}");
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
 
     fn body(grace_period_seconds: Option<i32>) -> serde_json::Value {
         let pod = DrainPod {

@@ -14,10 +14,10 @@ pub(super) fn cause_of(pods: &[Pod]) -> Option<String> {
         .iter()
         .max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))?;
     let status = newest.status.as_ref()?;
-    // With a reboot the command is the init container, and the node agent follows it.
-    let statuses = status.init_container_statuses.iter().flatten();
+    // With a reboot, the command is the init container.
+    let init = status.init_container_statuses.iter().flatten();
+    let statuses = init.chain(status.container_statuses.iter().flatten());
     let terminated = statuses
-        .chain(status.container_statuses.iter().flatten())
         .filter(|container| container.name == CONTAINER_NAME)
         .find_map(|container: &ContainerStatus| container.state.as_ref()?.terminated.as_ref());
     if let Some(terminated) = terminated
@@ -70,13 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_a_reboot_was_to_follow_is_told_too() {
-        let pod = pod("status: {initContainerStatuses: [{name: nodeop, image: i, imageID: i, ready: false, restartCount: 0,
-            state: {terminated: {exitCode: 1, reason: Error, message: no space left}}}], containerStatuses: [{name: agent,
-            image: i, imageID: i, ready: false, restartCount: 0, state: {waiting: {reason: PodInitializing}}}]}");
+    fn a_command_before_a_reboot_is_the_init_container_and_speaks_too() {
+        let pod = pod("status: {initContainerStatuses: [{name: nodeop, image: i, imageID: i, ready: false,
+            restartCount: 0, state: {terminated: {exitCode: 3, reason: Error, message: no space left}}}],
+            containerStatuses: [{name: agent, image: i, imageID: i, ready: false, restartCount: 0,
+            state: {waiting: {reason: PodInitializing}}}]}");
         assert_eq!(
             cause_of(&[pod]).unwrap(),
-            "command exited with 1: no space left"
+            "command exited with 3: no space left"
         );
     }
 

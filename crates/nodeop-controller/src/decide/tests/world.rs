@@ -314,6 +314,10 @@ impl World {
         self.op.status.as_ref().unwrap()
     }
 
+    pub(super) fn status_or_default(&self) -> NodeOpStatus {
+        self.op.status.clone().unwrap_or_default()
+    }
+
     pub(super) fn entry(&self, node: &str) -> &NodeStatus {
         &self.status().node_statuses[node]
     }
