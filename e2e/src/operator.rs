@@ -23,7 +23,7 @@ pub const DETECT_NAMESPACE: &str = "kairos-operator-detect";
 
 /// What each controller needs beside the custom resources and the namespace: the files that `kubectl apply -k
 /// deploy/default` installs, without the Deployment.
-const COMPONENTS: [(&str, &[&str]); 2] = [
+const COMPONENTS: [(&str, &[&str]); 3] = [
     (
         "nodeop-controller",
         &[
@@ -42,6 +42,14 @@ const COMPONENTS: [(&str, &[&str]); 2] = [
             include_str!("../../deploy/node-labeller/pod-role.yaml"),
             include_str!("../../deploy/node-labeller/lease-role.yaml"),
             include_str!("../../deploy/node-labeller/network-policy.yaml"),
+        ],
+    ),
+    (
+        "upgrade-controller",
+        &[
+            include_str!("../../deploy/upgrade-controller/service-account.yaml"),
+            include_str!("../../deploy/upgrade-controller/cluster-role.yaml"),
+            include_str!("../../deploy/upgrade-controller/lease-role.yaml"),
         ],
     ),
 ];

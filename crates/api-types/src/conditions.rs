@@ -52,4 +52,15 @@ pub mod reasons {
     pub const STOPPED: &str = "Stopped";
     /// `spec.activeDeadlineSeconds` passed.
     pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+
+    /// The NodeOp of an upgrade is made, or has not reported yet.
+    pub const INITIALIZING: &str = "Initializing";
+    /// The NodeOp of an upgrade has been waiting for the nodeop-controller for too long.
+    pub const NODE_OP_CONTROLLER_MISSING: &str = "NodeOpControllerMissing";
+    /// The API server refused the NodeOp of an upgrade, or an edit of it.
+    pub const NODE_OP_REFUSED: &str = "NodeOpRefused";
+    /// A NodeOp of the upgrade's name exists that is not the upgrade's.
+    pub const NODE_OP_NAME_TAKEN: &str = "NodeOpNameTaken";
+    /// Somebody deleted the NodeOp of an upgrade before its end.
+    pub const NODE_OP_DELETED: &str = "NodeOpDeleted";
 }

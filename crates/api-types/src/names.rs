@@ -18,6 +18,10 @@ pub const LABEL_PREFLIGHT: &str = "kairos.io/preflight";
 /// Label on a NodeOp that a NodeOpUpgrade created: the name of that NodeOpUpgrade.
 pub const LABEL_NODEOPUPGRADE: &str = "nodeopupgrade.kairos.io/name";
 
+/// Annotation on a NodeOp that a NodeOpUpgrade created: the generation of the NodeOpUpgrade that was last carried over in
+/// full. Not known to kairos-operator.
+pub const ANNOTATION_UPGRADE_GENERATION: &str = "nodeopupgrade.kairos.io/generation";
+
 /// Label on all objects of a build: the name of the OSArtifact.
 pub const LABEL_ARTIFACT: &str = "build.kairos.io/artifact";
 

@@ -15,6 +15,7 @@
 //! | [`backoff`] | how long to wait after an object's n-th failure |
 //! | [`shutdown`] | SIGTERM and SIGINT as a token |
 //! | [`events`] | Events with names that make repetition harmless |
+//! | [`merge_patch`] | patches that hold only what changed |
 //! | [`names`] | short hashes, and names cut to a length |
 //! | [`run`] | the order in which all this starts and ends |
 //!
@@ -27,6 +28,7 @@ pub mod client;
 pub mod events;
 pub mod lease;
 pub mod logging;
+pub mod merge_patch;
 pub mod metrics;
 pub mod names;
 pub mod readiness;

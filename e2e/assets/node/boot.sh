@@ -29,6 +29,20 @@ if [ -d "$node/run" ]; then
     cp -R "$node/run/." "$root/run/"
 fi
 mount -t tmpfs tmpfs "$root/tmp"
+
+# The state partition of a Kairos node, and its boot menu: once an upgrade has written systems there, one of them is booted
+# (assets/kairos-agent.sh).
+mkdir -p "$node/state" "$root/run/initramfs/cos-state"
+mount --bind "$node/state" "$root/run/initramfs/cos-state"
+if [ -e "$node/state/active" ]; then
+    system=active label=COS_ACTIVE
+    if [ -e "$node/state/active.broken" ]; then
+        system=passive label=COS_PASSIVE
+    fi
+    cp "$node/state/$system" "$root/etc/kairos-release"
+    echo "BOOT_IMAGE=/boot/vmlinuz console=tty1 root=LABEL=$label" > "$node/cmdline"
+fi
+
 # Overlay does not stack on overlay: containers and volumes need a plain folder.
 for folder in containerd kubelet; do
     mkdir -p "$node/$folder" "$root/var/lib/$folder"
@@ -50,6 +64,7 @@ done
 mkdir "$root/dev/pts" "$root/dev/shm"
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$root/dev/pts"
 mount -t tmpfs tmpfs "$root/dev/shm"
+echo "$NODE_NAME" > "$root/dev/node-name"
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
 

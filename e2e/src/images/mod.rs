@@ -2,16 +2,19 @@
 //!
 //! - [`Image`]: one layer of files, links and folders, and how a container of it starts.
 //! - [`busybox`], [`pause`]: the images that every cluster needs, from Debian's busybox-static.
+//! - [`kairos`]: a stand-in for Kairos images, whose agent upgrades test nodes.
 //! - [`Store`]: a folder of images under the names that manifests use; some hosts may ask for a password.
 //! - [`serve`]: the read side of a registry over such a folder, run in the control plane's network namespace.
 
 mod image;
+mod kairos;
 mod reference;
 mod registry;
 mod store;
 mod well_known;
 
 pub use image::{Image, ImageConfig};
+pub use kairos::{Upgrade, kairos};
 pub use registry::serve;
 pub use store::Store;
 pub use well_known::{BUSYBOX, PAUSE, busybox, pause, program, program_with_libraries};

@@ -74,6 +74,12 @@ impl Node {
         fs::read_to_string(self.folder.join("upper").join(path.trim_start_matches('/'))).ok()
     }
 
+    /// A file of the node's state partition, where upgrades leave systems (`active`, `passive`, `recovery`) and their
+    /// calls (`calls`); absent: none has.
+    pub fn state_file(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.folder.join("state").join(name)).ok()
+    }
+
     /// Takes the power away: no process of the node sees it coming. The node stays off until [`Node::power_on`].
     pub async fn power_cut(&self) -> anyhow::Result<()> {
         self.end_with(Signal::KILL).await

@@ -142,7 +142,8 @@ impl Advance<'_> {
                 return self.finish(name, entry, &message);
             }
             Some((pod, PodProgress::Failed)) => {
-                let message = format!("preflight {}", pod.failure());
+                // The kubelet ends a Pod that cannot start by its deadline, and forgets why it could not.
+                let message = format!("preflight {}{}", pod.failure(), cause_of(entry));
                 return self.fail(name, entry, Uncordon::Yes, &message);
             }
             Some((pod, PodProgress::Starting | PodProgress::Running)) => {
@@ -239,7 +240,8 @@ impl Advance<'_> {
                 return self.finish(name, entry, &words);
             }
             Some((pod, PodProgress::Failed)) => {
-                let message = format!("verify {}", pod.failure());
+                // The kubelet ends a Pod that cannot start by its deadline, and forgets why it could not.
+                let message = format!("verify {}{}", pod.failure(), cause_of(entry));
                 return self.fail(name, entry, Uncordon::AsAsked, &message);
             }
             Some((pod, PodProgress::Starting | PodProgress::Running)) => {

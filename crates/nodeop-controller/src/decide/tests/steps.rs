@@ -96,6 +96,28 @@ fn a_preflight_that_says_nothing_in_time_fails_the_node_and_tells_what_kept_it()
 }
 
 #[test]
+fn a_preflight_that_the_kubelet_ends_by_its_deadline_tells_what_kept_it_too() {
+    let mut world = World::new(
+        "command: [run]\npreflight: {command: [check]}",
+        workers(&["a"]),
+    );
+    world.pass();
+    world.pass();
+    let waits = serde_json::json!({"phase": "Pending", "containerStatuses": [
+        {"name": "nodeop", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]});
+    let ended =
+        serde_json::json!({"phase": "Failed", "reason": "DeadlineExceeded", "message": "too long"});
+    for status in [waits, ended] {
+        world.pods.first_mut().unwrap().status = serde_json::from_value(status).unwrap();
+        world.pass();
+    }
+    assert_eq!(
+        world.message("a"),
+        "preflight DeadlineExceeded: too long: preflight cannot start: ErrImagePull: no such image"
+    );
+}
+
+#[test]
 fn a_node_is_cordoned_before_its_job_and_given_back_after_it() {
     let mut world = World::new("command: [run]\ncordon: true", workers(&["a"]));
     assert_eq!(world.pass(), [""; 0], "the claim comes first");
