@@ -82,6 +82,7 @@ pub struct Controller {
     name: &'static str,
     kubeconfig: PathBuf,
     log: PathBuf,
+    identity: String,
     arguments: Vec<String>,
 }
 
@@ -101,6 +102,7 @@ impl Controller {
             name,
             kubeconfig,
             log,
+            identity: "test".to_owned(),
             arguments: Vec::new(),
         })
     }
@@ -112,6 +114,15 @@ impl Controller {
         self
     }
 
+    /// Another identity than the usual one, and a log of its own: for several of one controller.
+    #[must_use]
+    pub fn identity(mut self, identity: &str) -> Self {
+        identity.clone_into(&mut self.identity);
+        self.log
+            .set_file_name(format!("{}-{identity}.log", self.name));
+        self
+    }
+
     /// Starts it. It ends with the cluster. Under the same identity, a process takes the Lease of its predecessor over at
     /// once.
     pub fn start(&self, cluster: &Cluster) -> anyhow::Result<ProcessHandle> {
@@ -120,7 +131,7 @@ impl Controller {
             program.display().to_string(),
             format!("--kubeconfig={}", self.kubeconfig.display()),
             format!("--lease-namespace={NAMESPACE}"),
-            "--identity=test".to_owned(),
+            format!("--identity={}", self.identity),
             "--admin-address=127.0.0.1:0".to_owned(),
         ];
         argv.extend(self.arguments.iter().cloned());

@@ -55,6 +55,10 @@ pub(crate) fn decide(snapshot: &Snapshot<'_>, before: NodeOpStatus, now: Timesta
         if !is_finished(entry) {
             let known = entry.clone();
             follow(&mut advance, name, entry);
+            if is_finished(entry) {
+                let pods = reboot_pods_of(name, snapshot);
+                advance.release_adopted(name, false, pods);
+            }
             if is_finished(entry)
                 && let Some(problem) = snapshot.unreleased.get(name.as_str())
             {
@@ -63,9 +67,16 @@ pub(crate) fn decide(snapshot: &Snapshot<'_>, before: NodeOpStatus, now: Timesta
             }
         }
     }
+    for (name, _) in &unstarted {
+        // It was cordoned, perhaps drained, and nothing will run there.
+        let pods = reboot_pods_of(name, snapshot);
+        advance.release_adopted(name, true, pods);
+    }
+    let held = |name: &String| snapshot.unreleased.contains_key(name);
     let outcome = if started
         .iter()
         .any(|(_, entry): &(String, NodeStatus)| holds_slot(entry))
+        || unstarted.iter().any(|(name, _)| held(name))
     {
         Outcome::Waiting {
             reason: reasons::ADOPTED,
@@ -179,15 +190,30 @@ fn follow_reboot(
 }
 
 fn reboot_pod_of<'a>(node: &str, snapshot: &Snapshot<'a>) -> Option<&'a WatchedPod> {
+    all_reboot_pods_of(node, snapshot).next()
+}
+
+/// Names of the reboot Pods on that node that have not ended: they wait for a sentinel file that will not come any more.
+fn reboot_pods_of(node: &str, snapshot: &Snapshot<'_>) -> Vec<String> {
+    let waiting = all_reboot_pods_of(node, snapshot).filter(|pod| {
+        !pod.is_terminating()
+            && matches!(pod.progress(), PodProgress::Starting | PodProgress::Running)
+    });
+    waiting.map(|pod| pod.name().to_owned()).collect()
+}
+
+fn all_reboot_pods_of<'a>(
+    node: &str,
+    snapshot: &Snapshot<'a>,
+) -> impl Iterator<Item = &'a WatchedPod> {
     let pods = snapshot.pods;
-    let found = pods.values().find(|pod| {
+    pods.values().map(AsRef::as_ref).filter(move |pod| {
         let labels = pod.metadata.labels.as_ref();
         labels.is_some_and(|labels| {
             labels.contains_key(LABEL_REBOOT)
                 && labels.get(LABEL_NODE).is_some_and(|value| value == node)
         })
-    })?;
-    Some(found.as_ref())
+    })
 }
 
 /// The Job that kairos-operator made for a node, where the status does not name it.

@@ -26,6 +26,7 @@ use operator_runtime::client::deadline;
 use operator_runtime::events::EventPublisher;
 use operator_runtime::readiness::ReadinessHandle;
 use operator_runtime::run::Chassis;
+use operator_runtime::shutdown::Shutdown;
 
 use crate::apply::Requests;
 use crate::args::Args;
@@ -56,6 +57,7 @@ struct Context {
     metrics: Metrics,
     memory: Memory,
     node_ops: Store<WatchedNodeOp>,
+    shutdown: Shutdown,
 }
 
 /// Runs the controller until shutdown. Watches and writes only while this replica leads.
@@ -138,6 +140,7 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         metrics,
         memory: Memory::default(),
         node_ops: controller.store(),
+        shutdown: chassis.shutdown.clone(),
     });
 
     let of_nodes = Arc::clone(&context);

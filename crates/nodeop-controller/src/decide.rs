@@ -23,6 +23,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 pub use deletion::{Deletion, delete};
+pub(crate) use reboot::told_boot;
 pub(crate) use work::failure_message;
 
 use crate::adopt;

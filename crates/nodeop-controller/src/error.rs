@@ -20,6 +20,11 @@ pub enum Error {
         "failed to fill the caches of nodes and jobs within {0:?}; the watches are being retried"
     )]
     Caches(Duration),
+    /// This process was told to end before it knew what is there.
+    #[error(
+        "stopped before the caches of nodes, jobs and pods were filled: this process was told to end"
+    )]
+    ShuttingDown,
     /// Another Job of the same name came and went while ours was being created.
     #[error("failed to create job {name}: another of that name was removed at the same moment")]
     Crossed {

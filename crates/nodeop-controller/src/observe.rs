@@ -19,9 +19,9 @@ use crate::apply::place::{PlaceLease, read_place};
 use crate::apply::{Requests, within};
 use crate::claim::Holder;
 use crate::control_plane::Standing;
-use crate::decide::{DrainView, Snapshot, is_finished};
+use crate::decide::{DrainView, Snapshot, is_finished, told_boot};
 use crate::error::Result;
-use crate::watched::{JobOutcome, PodProgress, WatchedJob, WatchedNode, WatchedPod};
+use crate::watched::{JobOutcome, WatchedJob, WatchedNode, WatchedPod};
 use others::{Others, busy, concerns_control_plane};
 
 /// Reads in flight at once, within one pass.
@@ -241,14 +241,7 @@ async fn boots(
     if !node_op.spec.reboot_on_success {
         return Ok(BTreeMap::new());
     }
-    let tells = |job: &str| {
-        pods.values().any(|pod| {
-            pod.progress() == PodProgress::Succeeded
-                && pod
-                    .controller_owner()
-                    .is_some_and(|owner| owner.name == job)
-        })
-    };
+    let tells = |job: &str| told_boot(pods.values(), job).is_some();
     let is_complete = |job: &String| jobs.get(job).is_some_and(|job| job.is_complete());
     let api: Api<Node> = Api::all(requests.clients.api.clone());
     let reads: Vec<_> = status

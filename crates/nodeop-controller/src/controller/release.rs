@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api_types::names::{FINALIZER_KAIROS_OPERATOR_NODEOP, FINALIZER_NODEOP};
-use api_types::nodeop::NodeOp;
+use api_types::nodeop::{NodeOp, NodePhase};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
@@ -92,7 +92,8 @@ pub(super) async fn conclude(context: &Context, node_op: &NodeOp) -> Result<Guar
     }
     let me = Holder::of(node_op);
     for node in context.caches.nodes.state() {
-        if let Some(patch) = release_patch(&node, &me, false)
+        // A cordon is kept only where a node failed: its result decided on that.
+        if let Some(patch) = release_patch(&node, &me, !has_failed(node_op, node.name()))
             && patch_node(&context.requests, node_op, node.name(), &patch).await?
                 == Guarded::Changed
         {
@@ -105,6 +106,14 @@ pub(super) async fn conclude(context: &Context, node_op: &NodeOp) -> Result<Guar
         return Ok(Guarded::Changed);
     }
     remove(context, node_op, &[FINALIZER_NODEOP]).await
+}
+
+fn has_failed(node_op: &NodeOp, node: &str) -> bool {
+    let entry = node_op
+        .status
+        .as_ref()
+        .and_then(|status| status.node_statuses.get(node));
+    entry.is_some_and(|entry| entry.phase == NodePhase::Failed)
 }
 
 /// Whether the operation had a control-plane node, and so perhaps the control plane's place.

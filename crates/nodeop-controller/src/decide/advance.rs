@@ -93,9 +93,7 @@ impl<'a> Advance<'a> {
                 "another machine registered as {name} (systemUUID changed) while the operation ran"
             );
             self.fail(name, entry, Uncordon::Yes, &message);
-            return true;
-        }
-        if let Some(problem) = self.snapshot.problems.get(name) {
+        } else if let Some(problem) = self.snapshot.problems.get(name) {
             self.fail(name, entry, Uncordon::Yes, problem);
         }
         for _ in 0..MOVES {
@@ -161,7 +159,7 @@ impl<'a> Advance<'a> {
             }
             Some(NodeStep::AwaitingReboot) => self.awaiting_reboot(name, entry, node),
             Some(NodeStep::Rebooting) => self.rebooting(name, entry, node),
-            Some(NodeStep::Verifying) => self.verifying(name, entry),
+            Some(NodeStep::Verifying) => self.verifying(name, entry, node),
             Some(NodeStep::NodeGone) => self.back(name, entry),
             None | Some(NodeStep::Running | NodeStep::WaitingForReady) => Flow::Stay,
         }
@@ -238,6 +236,23 @@ impl<'a> Advance<'a> {
         fail(entry, self.now, message);
         self.release(name, uncordon, &[]);
         Flow::Stay
+    }
+
+    /// Lets go of what kairos-operator left on a node for this operation: the cordon in its name and its reboot Pods, besides
+    /// what [`Self::release`] lets go of.
+    pub(crate) fn release_adopted(&mut self, name: &str, uncordon: bool, reboot_pods: Vec<String>) {
+        let node = self.snapshot.nodes.get(name);
+        let patch = node.and_then(|node| release_patch(node, &self.me, uncordon));
+        match self.releases.iter_mut().find(|known| known.node == name) {
+            Some(known) => known.pods.extend(reboot_pods),
+            None if patch.is_some() || !reboot_pods.is_empty() => self.releases.push(Release {
+                node: name.to_owned(),
+                patch,
+                place: false,
+                pods: reboot_pods,
+            }),
+            None => {}
+        }
     }
 
     /// Lets go of whatever this operation holds on the node: claim, cordon, the control plane's place, its reboot Pod,

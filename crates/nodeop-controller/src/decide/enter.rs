@@ -229,10 +229,19 @@ impl Advance<'_> {
         false
     }
 
-    pub(super) fn verifying(&mut self, name: &str, entry: &mut NodeStatus) -> Flow {
+    pub(super) fn verifying(
+        &mut self,
+        name: &str,
+        entry: &mut NodeStatus,
+        node: &WatchedNode,
+    ) -> Flow {
         let Some(check) = &self.spec().verify else {
             return self.finish(name, entry, "");
         };
+        if self.spec().disrupts() {
+            // A node that is not verified yet is not for use.
+            self.keeps_claim(name, entry, node);
+        }
         let pod = self.check_pod(name, Check::Verify);
         match pod.map(|pod| (pod, pod.progress())) {
             Some((pod, PodProgress::Succeeded)) => {

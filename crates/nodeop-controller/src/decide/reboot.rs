@@ -3,6 +3,8 @@
 //! The boot that the node is to leave is recorded in the status before the reboot Pod is told that it may; the agent in
 //! that Pod reboots only while the node is still in that boot. So whatever is lost or repeated, the node reboots once.
 
+use std::sync::Arc;
+
 use api_types::names::AGENT_CONTAINER;
 use api_types::nodeop::{NodeStatus, NodeStep, RebootStatus};
 use k8s_openapi::jiff::SignedDuration;
@@ -10,7 +12,7 @@ use k8s_openapi::jiff::SignedDuration;
 use super::Act;
 use super::advance::{Advance, Flow, LOOK_AGAIN, Uncordon, note};
 use crate::build::names::reboot_pod_name;
-use crate::watched::{PodProgress, WatchedNode};
+use crate::watched::{PodProgress, WatchedNode, WatchedPod};
 
 /// A reboot Pod that failed this long ago, on a node that is still up, is made anew.
 const FAILED_POD_AGE: SignedDuration = SignedDuration::from_secs(30);
@@ -26,7 +28,7 @@ impl Advance<'_> {
         let told = entry
             .job_name
             .as_ref()
-            .and_then(|job| self.boot_of_job(job));
+            .and_then(|job| told_boot(self.snapshot.pods.values(), job));
         let boot = told.or_else(|| self.snapshot.boots.get(name).cloned());
         let Some(boot) = boot.filter(|boot| !boot.is_empty()) else {
             note(
@@ -44,18 +46,6 @@ impl Advance<'_> {
         self.awaiting_reboot(name, entry, node)
     }
 
-    /// The boot in which the Job's last container ran, as it says itself.
-    fn boot_of_job(&self, job: &str) -> Option<String> {
-        let pods = self.snapshot.pods.values().filter(|pod| {
-            pod.controller_owner()
-                .is_some_and(|owner| owner.kind == "Job" && owner.name == job)
-                && pod.progress() == PodProgress::Succeeded
-        });
-        let pod = pods.max_by_key(|pod| pod.created().map(|time| time.0))?;
-        let words = pod.terminated(AGENT_CONTAINER)?.message.as_deref()?.trim();
-        is_boot_id(words).then(|| words.to_owned())
-    }
-
     pub(super) fn awaiting_reboot(
         &mut self,
         name: &str,
@@ -70,6 +60,17 @@ impl Advance<'_> {
             );
             return Flow::Stay;
         }
+        if let Some(other) = self.unsafe_to_leave(name, node) {
+            note(
+                entry,
+                &format!(
+                    "the command succeeded; the reboot waits for control-plane node {other} to become Ready \
+                     (allowControlPlaneParallel would not wait)"
+                ),
+            );
+            self.look_again(LOOK_AGAIN);
+            return Flow::Stay;
+        }
         if let Some(job) = self.snapshot.busy.get(name) {
             note(
                 entry,
@@ -79,6 +80,15 @@ impl Advance<'_> {
             return Flow::Stay;
         }
         self.go(entry, NodeStep::Rebooting)
+    }
+
+    /// Another control-plane node that is down: the control plane may not do without this one now. It can have gone down
+    /// while the command ran.
+    fn unsafe_to_leave(&self, name: &str, node: &WatchedNode) -> Option<&str> {
+        if !self.snapshot.guards_control_plane() || !node.is_control_plane() {
+            return None;
+        }
+        self.snapshot.control_plane_not_ready(name)
     }
 
     pub(super) fn rebooting(
@@ -162,6 +172,22 @@ impl Advance<'_> {
             self.acts.push(Act::DeletePod(pod_name));
         }
     }
+}
+
+/// The boot in which the Job's last container ran, as it says itself. A Pod that succeeded without saying it (its message
+/// got lost) does not count: then the Node is asked.
+pub(crate) fn told_boot<'p>(
+    pods: impl Iterator<Item = &'p Arc<WatchedPod>>,
+    job: &str,
+) -> Option<String> {
+    let of_job = pods.filter(|pod| {
+        pod.controller_owner()
+            .is_some_and(|owner| owner.kind == "Job" && owner.name == job)
+            && pod.progress() == PodProgress::Succeeded
+    });
+    let pod = of_job.max_by_key(|pod| pod.created().map(|time| time.0))?;
+    let words = pod.terminated(AGENT_CONTAINER)?.message.as_deref()?.trim();
+    is_boot_id(words).then(|| words.to_owned())
 }
 
 /// Whether a container's words are a boot ID and nothing else: a UUID as the kernel prints it.

@@ -186,7 +186,11 @@ impl<'a> Advance<'a> {
             JobOutcome::Complete => self.succeeded(name, entry, node),
             JobOutcome::Failed { reason, message } => {
                 let cause = self.snapshot.causes.get(job.name());
-                let message = failure_message(reason, message, cause.map(String::as_str));
+                let mut message = failure_message(reason, message, cause.map(String::as_str));
+                if cause.is_none() {
+                    // Its Pods may be gone; what kept them from starting was noted while they waited.
+                    message.push_str(&cause_of(entry));
+                }
                 self.failed_job(name, entry, &message)
             }
             JobOutcome::Active => {

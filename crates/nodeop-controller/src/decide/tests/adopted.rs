@@ -70,3 +70,48 @@ fn a_finished_one_gets_conditions_once_and_is_never_reopened() {
         assert_eq!(world.op.status, after);
     }
 }
+
+/// A node as kairos-operator leaves it in the middle of its work: cordoned in the NodeOp's name, with a reboot Pod.
+fn cordoned_with_reboot_pod(world: &mut World, name: &str) {
+    let me = crate::claim::Holder::of(&world.op).to_string();
+    let node = world.node_mut(name);
+    node.spec.unschedulable = true;
+    node.metadata.annotations = Some([("operator.kairos.io/cordoned-by".to_owned(), me)].into());
+    let mut pod = crate::watched::WatchedPod::default();
+    pod.metadata.name = Some(format!("op-reboot-{name}"));
+    pod.metadata.labels = Some(
+        [("kairos.io/reboot", "true"), ("kairos.io/node", name)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    );
+    pod.status.phase = "Running".to_owned();
+    world.pods.push(pod);
+}
+
+#[test]
+fn a_node_that_was_cordoned_but_got_no_job_is_given_back_before_the_end_is_told() {
+    let mut world =
+        left_by_kairos_operator("{phase: Running, nodeStatuses: {b: {phase: Pending}}}");
+    cordoned_with_reboot_pod(&mut world, "b");
+    world
+        .unreleased
+        .insert("b".to_owned(), "giving the node back".to_owned());
+    let plan = world.plan(&Rehearsal::Passed);
+    assert_eq!(plan.status.phase, Some(Phase::Running), "not over yet");
+    world.unreleased.clear();
+    world.pass();
+    assert!(!world.is_cordoned("b") && world.pods.is_empty());
+    assert_eq!(world.status().phase, Some(Phase::Failed));
+}
+
+#[test]
+fn a_command_that_fails_takes_the_reboot_pod_of_kairos_operator_away() {
+    let status = "{phase: Running, nodeStatuses: {a: {phase: Running, jobName: old-a}}}";
+    let mut world = left_by_kairos_operator(status);
+    cordoned_with_reboot_pod(&mut world, "a");
+    world.jobs.push(job("old-a", Some("Failed")));
+    world.pass();
+    assert_eq!(world.entry("a").phase, NodePhase::Failed);
+    assert!(world.pods.is_empty());
+    assert!(world.is_cordoned("a"), "as without uncordonOnFailure");
+}

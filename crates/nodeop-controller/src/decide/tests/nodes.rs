@@ -154,3 +154,19 @@ fn a_node_op_that_is_being_deleted_starts_nothing() {
     assert_eq!(world.pass(), [""; 0]);
     assert_eq!(world.op.status, None);
 }
+
+#[test]
+fn another_machine_under_the_name_keeps_its_entry_open_until_it_is_given_back() {
+    let mut world = World::new("command: [run]\ncordon: true", workers(&["a"]));
+    world.settle();
+    world.nodes[0].status.node_info.system_uuid = "another".to_owned();
+    world
+        .unreleased
+        .insert("a".to_owned(), "giving the node back".to_owned());
+    let plan = world.plan(&Rehearsal::Passed);
+    assert_eq!(plan.status.node_statuses["a"].phase, NodePhase::Running);
+    world.unreleased.clear();
+    world.pass();
+    assert_eq!(world.entry("a").phase, NodePhase::Failed);
+    assert!(!world.is_cordoned("a") && !world.is_claimed("a"));
+}

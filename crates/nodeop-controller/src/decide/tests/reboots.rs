@@ -243,3 +243,54 @@ fn a_node_whose_object_goes_and_comes_back_while_it_reboots_is_proven_and_not_re
         Some(RebootStatus::Completed)
     );
 }
+
+#[test]
+fn a_pod_that_ended_without_a_word_does_not_tell_the_boot() {
+    let mut world = world("");
+    world.settle();
+    world.end_job_in_boot("a", "");
+    let pods: Vec<_> = world.pods.iter().cloned().map(Arc::new).collect();
+    let name = job_name(&world.op, "a");
+    assert_eq!(super::super::told_boot(pods.iter(), &name), None);
+    world
+        .pods
+        .last_mut()
+        .unwrap()
+        .status
+        .container_statuses
+        .clear();
+    let pods: Vec<_> = world.pods.iter().cloned().map(Arc::new).collect();
+    assert_eq!(super::super::told_boot(pods.iter(), &name), None);
+    world.end_job_in_boot("a", OLD);
+    world
+        .pods
+        .retain(|pod| !pod.status.container_statuses.is_empty());
+    let pods: Vec<_> = world.pods.iter().cloned().map(Arc::new).collect();
+    assert_eq!(
+        super::super::told_boot(pods.iter(), &name).as_deref(),
+        Some(OLD)
+    );
+}
+
+#[test]
+fn a_control_plane_node_does_not_reboot_while_another_one_is_down() {
+    const CONTROL_PLANE: (&str, &str) = ("node-role.kubernetes.io/control-plane", "");
+    let nodes = vec![
+        node("a", &[CONTROL_PLANE]),
+        node("z", &[CONTROL_PLANE, ("skip", "")]),
+    ];
+    let spec = "command: [run]\nrebootOnSuccess: true\n\
+                nodeSelector: {matchExpressions: [{key: skip, operator: DoesNotExist}]}";
+    let mut world = World::new(spec, nodes);
+    world.boot("a", OLD);
+    world.settle();
+    *world.node_mut("z") = not_ready(node("z", &[CONTROL_PLANE, ("skip", "")]));
+    world.end_job_in_boot("a", OLD);
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::AwaitingReboot));
+    assert!(world.message("a").contains("control-plane node z"));
+    assert_eq!(world.reboot_pod("a").unwrap().authorized(), None);
+    *world.node_mut("z") = node("z", &[CONTROL_PLANE, ("skip", "")]);
+    world.settle();
+    assert_eq!(world.reboot_pod("a").unwrap().authorized(), Some(OLD));
+}

@@ -1,6 +1,7 @@
 //! The steps before and after the command: preflight, claim, drain, verify.
 
 use super::*;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 fn message_of(world: &World, node: &str) -> String {
     world.message(node).to_owned()
@@ -322,4 +323,50 @@ fn what_can_never_be_created_fails_the_node_and_gives_it_back() {
     world.pass();
     assert_eq!(world.message("a"), "Job refused: too long");
     assert!(!world.is_cordoned("a") && !world.is_claimed("a"));
+}
+
+#[test]
+fn a_cordon_that_somebody_removes_is_set_again_while_the_node_is_verified() {
+    let spec = "command: [run]\ncordon: true\nverify: {command: [check]}";
+    let mut world = World::new(spec, workers(&["a"]));
+    world.settle();
+    world.end_job("a", "Complete");
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::Verifying));
+    world.node_mut("a").spec.unschedulable = false;
+    world.pass();
+    assert!(world.is_cordoned("a"));
+    world.end_check("a", Check::Verify, "Succeeded", "");
+    world.settle();
+    assert!(!world.is_cordoned("a") && !world.is_claimed("a"));
+}
+
+#[test]
+fn a_job_that_ends_by_its_deadline_tells_what_kept_its_pod_from_starting() {
+    let mut world = World::new("command: [run]\nactiveDeadlineSeconds: 5", workers(&["a"]));
+    world.settle();
+    let name = job_name(&world.op, "a");
+    let mut pod = crate::watched::WatchedPod::default();
+    pod.metadata.name = Some(format!("{name}-abcde"));
+    pod.metadata.owner_references = Some(vec![OwnerReference {
+        kind: "Job".to_owned(),
+        name,
+        controller: Some(true),
+        ..OwnerReference::default()
+    }]);
+    pod.status = serde_json::from_value(serde_json::json!({"phase": "Pending", "containerStatuses": [
+        {"name": "nodeop", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "denied"}}}]}))
+    .unwrap();
+    world.pods.push(pod);
+    world.settle();
+    assert!(world.message("a").contains("ImagePullBackOff"));
+    world.pods.clear();
+    world.end_job("a", "Failed");
+    world.settle();
+    assert!(
+        world.message("a").starts_with("Job failed")
+            && world.message("a").contains("ImagePullBackOff: denied"),
+        "{}",
+        world.message("a")
+    );
 }
