@@ -30,3 +30,8 @@ pub(crate) fn settings() -> crate::build::BuildSettings {
         resources: k8s_openapi::api::core::v1::ResourceRequirements::default(),
     }
 }
+
+/// A status as YAML.
+pub(crate) fn status(yaml: &str) -> api_types::osartifact::OSArtifactStatus {
+    serde_saphyr::from_str(yaml).unwrap()
+}

@@ -135,11 +135,11 @@ fn planted_mistakes_are_found() {
         ),
         (
             "auroraboot --set disk.size=16G --set disk.raw=true",
-            "taken as 0",
+            "takes it as 0",
         ),
         (
             "auroraboot --set disk.size= --set disk.raw=true",
-            "taken as 0",
+            "takes it as 0",
         ),
         ("auroraboot --set disk.raw=yes", "neither true nor false"),
         ("auroraboot --set disk.vmdk=true", "has no key disk.vmdk"),

@@ -61,7 +61,7 @@ pub struct OSArtifactStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<ArtifactFile>,
 
-    /// What became of the exporters that have ended.
+    /// How far the exporters are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exporters: Vec<ExporterStatus>,
 
@@ -127,13 +127,28 @@ pub struct ExporterStatus {
     /// Its place in spec.exporters, counted from 0.
     pub index: i32,
 
-    /// What ran, as a hash of the exporter and of the build; another one runs again.
+    /// What runs, as a hash of the exporter and of the build; another one runs again.
     pub hash: String,
 
-    /// Whether it succeeded.
-    pub succeeded: bool,
+    /// How often it was started: a retry starts what failed once more.
+    pub attempt: i64,
+
+    /// Whether it runs, has succeeded or has failed.
+    pub phase: ExporterPhase,
 
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// How far an exporter is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ExporterPhase {
+    /// Its Job runs, or is about to.
+    #[default]
+    Running,
+    /// Its Job is complete.
+    Succeeded,
+    /// Its Job has failed.
+    Failed,
 }

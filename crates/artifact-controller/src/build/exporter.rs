@@ -23,13 +23,19 @@ pub fn exporter_hash(exporter: &JobSpec, build: &str) -> String {
     short_hash(&[&text, build])
 }
 
-/// The Job of the exporter at `index`, for the files of `build`, which ran on `node`. Without a time to live: that is set
+/// What tells one run of an exporter from another, as an annotation of its Job.
+pub fn mark(hash: &str, attempt: i64) -> String {
+    format!("{hash}.{attempt}")
+}
+
+/// The Job of the exporter at `index`, as the `run` of [`mark`], for files that were built on
+/// `node`. Without a time to live: that is set
 /// when the result is recorded, so that the result is never removed before it was seen.
 pub fn exporter_job(
     artifact: &OSArtifact,
     index: usize,
     exporter: &JobSpec,
-    build: &str,
+    run: &str,
     node: Option<&str>,
 ) -> Job {
     let name = artifact.metadata.name.as_deref().unwrap_or_default();
@@ -41,10 +47,7 @@ pub fn exporter_job(
     job.metadata.annotations = Some(
         [
             (ANNOTATION_EXPORT_INDEX.to_owned(), index.to_string()),
-            (
-                ANNOTATION_EXPORT_HASH.to_owned(),
-                exporter_hash(exporter, build),
-            ),
+            (ANNOTATION_EXPORT_HASH.to_owned(), run.to_owned()),
         ]
         .into(),
     );

@@ -66,7 +66,7 @@ fn each_manifest_becomes_the_same_objects_as_ever() {
         insta::assert_yaml_snapshot!(format!("config_{name}"), config_map(&artifact, &recipe));
         insta::assert_yaml_snapshot!(format!("claim_{name}"), claim(&artifact));
         for (index, exporter) in artifact.spec.exporters.iter().flatten().enumerate() {
-            let job = exporter_job(&artifact, index, exporter, "build-1", Some("node-1"));
+            let job = exporter_job(&artifact, index, exporter, "hash.1", Some("node-1"));
             insta::assert_yaml_snapshot!(format!("exporter_{name}_{index}"), job);
         }
     }
@@ -181,7 +181,7 @@ exporters:
         &artifact,
         0,
         exporter,
-        "build-1",
+        "hash.1",
         Some("node-1")
     ));
     assert_ne!(
@@ -197,7 +197,7 @@ fn a_shared_volume_ties_no_exporter_to_a_node() {
         "{imageName: a, volume: {accessModes: [ReadWriteMany]}, exporters: [{template: {spec: {containers: [{name: a, image: b}]}}}]}",
     );
     let exporter = &artifact.spec.exporters.as_ref().unwrap()[0];
-    let job = exporter_job(&artifact, 0, exporter, "build-1", Some("node-1"));
+    let job = exporter_job(&artifact, 0, exporter, "hash.1", Some("node-1"));
     assert_eq!(job.spec.unwrap().template.spec.unwrap().affinity, None);
 }
 

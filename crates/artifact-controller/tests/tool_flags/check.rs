@@ -2,6 +2,7 @@
 //! use it too, so they refuse what the real tools would drop or misread in silence.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -48,8 +49,12 @@ pub(crate) struct Checked {
 
 /// The call, taken apart; or what is wrong with it.
 pub(crate) fn check(argv: &[String]) -> Result<Checked, String> {
-    let tools: BTreeMap<String, Tool> =
-        serde_saphyr::from_str(TABLE).map_err(|error| format!("the table of flags: {error}"))?;
+    static TOOLS: OnceLock<Result<BTreeMap<String, Tool>, String>> = OnceLock::new();
+    let tools = TOOLS
+        .get_or_init(|| {
+            serde_saphyr::from_str(TABLE).map_err(|error| format!("the table of flags: {error}"))
+        })
+        .as_ref()?;
     let (program, words) = argv.split_first().ok_or("no program")?;
     let name = program.rsplit('/').next().unwrap_or_default();
     let tool = tools
