@@ -22,6 +22,23 @@ const NODEOP_CONTROLLER: [&str; 5] = [
     include_str!("../../deploy/nodeop-controller/priority-class.yaml"),
 ];
 
+/// What an `OSArtifact` needs, without the Deployment.
+const ARTIFACT_CONTROLLER: [&str; 4] = [
+    include_str!("../../deploy/default/namespace.yaml"),
+    include_str!("../../deploy/artifact-controller/service-account.yaml"),
+    include_str!("../../deploy/artifact-controller/cluster-role.yaml"),
+    include_str!("../../deploy/artifact-controller/lease-role.yaml"),
+];
+
+/// Installs the custom resources, and the artifact-controller's ServiceAccount and rights.
+pub async fn install_artifact_controller(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.install_crds().await?;
+    for text in ARTIFACT_CONTROLLER {
+        cluster.apply_yaml(text).await?;
+    }
+    Ok(())
+}
+
 /// Installs the custom resources, and the nodeop-controller's ServiceAccount and rights.
 pub async fn install(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.install_crds().await?;
