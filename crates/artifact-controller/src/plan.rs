@@ -252,7 +252,7 @@ pub fn plan(artifact: &OSArtifact) -> Result<Plan, Refusal> {
         iso: spec.iso,
         netboot: spec.netboot,
         netboot_url: text(spec.netboot_url.as_ref())
-            .map(netboot_url)
+            .map(|url| netboot_url(&url))
             .transpose()?,
         disk_mebibytes: text(spec.disk_size.as_ref())
             .filter(|_| !disks.is_empty())
@@ -396,7 +396,7 @@ fn bundles(spec: &OSArtifactSpec) -> Result<Vec<String>, Refusal> {
         .collect()
 }
 
-fn netboot_url(url: String) -> Result<String, Refusal> {
+fn netboot_url(url: &str) -> Result<String, Refusal> {
     let known = ["http://", "https://", "tftp://"];
     if known
         .iter()

@@ -1,6 +1,8 @@
 //! The texts that we own and that carry values, rendered with escaping for what they go into. A value that cannot stand
 //! there is an error, never text of another meaning.
 
+use std::fmt::Write as _;
+
 use minijinja::value::{Value, ValueKind};
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, context,
@@ -120,7 +122,8 @@ fn for_ipxe(value: &Value) -> Result<String, Error> {
         if plain {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            // Writing to a String cannot fail.
+            write!(escaped, "%{byte:02X}").ok();
         }
     }
     Ok(escaped)
@@ -170,6 +173,6 @@ mod tests {
             ipxe("http://a", "net").unwrap().lines().count()
         );
         assert!(!text.contains("${net0"), "{text}");
-        assert!(!text.contains("|"), "{text}");
+        assert!(!text.contains('|'), "{text}");
     }
 }

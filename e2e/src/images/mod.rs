@@ -2,15 +2,18 @@
 //!
 //! - [`Image`]: one layer of files, links and folders, and how a container of it starts.
 //! - [`busybox`], [`pause`]: the images that every cluster needs, from Debian's busybox-static.
+//! - [`debian`]: an image of Debian packages.
 //! - [`Store`]: a folder of images under the names that manifests use; some hosts may ask for a password.
 //! - [`serve`]: the read side of a registry over such a folder, run in the control plane's network namespace.
 
+mod debian;
 mod image;
 mod reference;
 mod registry;
 mod store;
 mod well_known;
 
+pub use debian::debian;
 pub use image::{Image, ImageConfig};
 pub use registry::serve;
 pub use store::Store;

@@ -26,7 +26,7 @@ async fn exporters_with_several_completions_count_and_ready_waits_for_all() {
             .all(|entry| entry.phase == ExporterPhase::Succeeded),
         "{status:#?}"
     );
-    world.event("my", "ExportCompleted", "").await;
+    world.event("my", "ExportCompleted", "every exporter").await;
     let job = world.jobs().get("my-export-0").await.unwrap();
     assert_eq!(job.status.unwrap().succeeded, Some(3));
     assert_eq!(

@@ -107,7 +107,7 @@ async fn act(
         Action::DeletePod(name, uid) => delete::<Pod>(requests, &namespace, name, uid).await?,
         Action::DeleteJob(name, uid) => delete::<Job>(requests, &namespace, name, uid).await?,
         Action::Expire(name, seconds) => {
-            apply::expire(requests, &namespace, name, *seconds).await?
+            apply::expire(requests, &namespace, name, *seconds).await?;
         }
         Action::Retain => {
             if let Some(claim) = &snapshot.claim {

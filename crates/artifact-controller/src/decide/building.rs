@@ -170,7 +170,7 @@ fn give_up(
     now: Timestamp,
 ) {
     // Otherwise it would build after all, when nobody waits for it, and keep the volume.
-    decision.actions.extend(pod.and_then(|pod| delete_pod(pod)));
+    decision.actions.extend(pod.and_then(delete_pod));
     let message = format!(
         "given up after {} without progress: {message}",
         in_words(snapshot.patience)

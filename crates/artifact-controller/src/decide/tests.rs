@@ -145,12 +145,10 @@ impl World {
         let container = |index: usize| {
             let ended = json!({"terminated": {"exitCode": 0, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:02Z",
                 "message": if names[index] == "collect" { REPORT } else { "" }}});
-            let state = if index < done {
-                ended
-            } else if index == done {
-                current.clone()
-            } else {
-                json!({"waiting": {"reason": "PodInitializing"}})
+            let state = match index.cmp(&done) {
+                std::cmp::Ordering::Less => ended,
+                std::cmp::Ordering::Equal => current.clone(),
+                std::cmp::Ordering::Greater => json!({"waiting": {"reason": "PodInitializing"}}),
             };
             json!({"name": names[index], "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
         };

@@ -85,11 +85,10 @@ pub fn reports(before: &OSArtifactStatus, after: &OSArtifactStatus) -> Option<Re
                 after.builder_pod.as_deref().unwrap_or_default()
             ),
         ),
-        ArtifactPhase::Exporting => ("BuildCompleted", files(after)),
         ArtifactPhase::Ready if before.phase == Some(ArtifactPhase::Exporting) => {
-            ("ExportCompleted", message)
+            ("ExportCompleted", "every exporter has succeeded".to_owned())
         }
-        ArtifactPhase::Ready => ("BuildCompleted", files(after)),
+        ArtifactPhase::Exporting | ArtifactPhase::Ready => ("BuildCompleted", files(after)),
     };
     Some(Report {
         reason,
