@@ -28,13 +28,17 @@ const MAKE_ROOT: [&str; 6] = [
     "SETFCAP",
 ];
 /// What the instructions of a Dockerfile take besides: other users, a root of their own, and the mounts in it.
-const CHROOT: [&str; 12] = [
+/// buildah gives each of its processes its own default set, so it must have all of that.
+const CHROOT: [&str; 15] = [
+    "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",
     "FOWNER",
     "FSETID",
     "KILL",
     "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
     "SETFCAP",
     "SETGID",
     "SETPCAP",
