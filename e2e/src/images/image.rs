@@ -143,6 +143,8 @@ impl Image {
             "os": "linux",
             "config": { "Entrypoint": entrypoint, "Cmd": command, "Env": environment, "User": user.unwrap_or_default() },
             "rootfs": { "type": "layers", "diff_ids": [digest(&layer)] },
+            // One entry per layer, as buildah wants it of an image that it builds on.
+            "history": [{ "created_by": "end-to-end tests" }],
         }))?;
         let manifest = serde_json::to_vec(&json!({
             "schemaVersion": 2,
