@@ -7,6 +7,7 @@
     reason = "a test ends at the first surprise"
 )]
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use api_types::osartifact::{ArtifactPhase, OSArtifact, OSArtifactStatus};
@@ -123,9 +124,13 @@ impl Site {
 
     async fn ready(&self, name: &str, spec: Value, script: &str) -> OSArtifactStatus {
         let status = self.build(name, spec, script).await;
-        if status.phase != Some(ArtifactPhase::Ready) {
-            panic!("{name}: {status:#?}\n{}", self.logs(name).await);
-        }
+        let ready = status.phase == Some(ArtifactPhase::Ready);
+        let logs = if ready {
+            String::new()
+        } else {
+            self.logs(name).await
+        };
+        assert!(ready, "{name}: {status:#?}\n{logs}");
         status
     }
 
@@ -151,11 +156,7 @@ impl Site {
                     .logs(&pod.name_any(), &params)
                     .await
                     .unwrap_or_else(|error| error.to_string());
-                text.push_str(&format!(
-                    "--- {} {}\n{log}\n",
-                    pod.name_any(),
-                    container.name
-                ));
+                writeln!(text, "--- {} {}\n{log}", pod.name_any(), container.name).unwrap();
             }
         }
         text

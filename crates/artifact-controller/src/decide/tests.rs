@@ -1,189 +1,20 @@
 //! The state machine, turn by turn.
 
+mod exporters;
+mod world;
+
 use api_types::conditions::{reasons, types};
-use api_types::osartifact::{ArtifactPhase, ExporterPhase, OSArtifact, OSArtifactStatus};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use api_types::osartifact::ArtifactPhase;
 use serde_json::{Value, json};
 
+use self::world::{World, at};
 use super::*;
-use crate::build::exporter::{exporter_job, mark};
-use crate::build::pod::builder_pod;
-use crate::plan::plan;
 use crate::status::{condition, is_built};
-use crate::testing::{artifact, settings};
 
 const ISO: &str = "{imageName: quay.io/kairos/opensuse:v3.6.0, iso: true}";
 const WITH_EXPORTERS: &str = "{imageName: a, iso: true, exporters: [
   {ttlSecondsAfterFinished: 60, template: {spec: {containers: [{name: a, image: b}]}}},
   {template: {spec: {containers: [{name: c, image: d}]}}}]}";
-/// What the collector reports for one ISO.
-const REPORT: &str = "files 1\ni12 q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s";
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + second).unwrap()
-}
-
-/// A world with one artifact, in which decisions are carried out.
-struct World {
-    artifact: OSArtifact,
-    pods: Vec<Pod>,
-    jobs: Vec<Job>,
-    now: i64,
-}
-
-impl World {
-    fn new(spec: &str) -> Self {
-        Self {
-            artifact: artifact("my", spec),
-            pods: Vec::new(),
-            jobs: Vec::new(),
-            now: 0,
-        }
-    }
-
-    fn decide(&self) -> Decision {
-        let plan = plan(&self.artifact);
-        let snapshot = Snapshot {
-            artifact: &self.artifact,
-            plan: &plan,
-            claim: None,
-            pods: self.pods.iter().cloned().map(Arc::new).collect(),
-            jobs: self.jobs.iter().cloned().map(Arc::new).collect(),
-            patience: SignedDuration::from_mins(30),
-        };
-        decide(&snapshot, at(self.now))
-    }
-
-    /// One pass, carried out.
-    fn pass(&mut self) -> Vec<Action> {
-        self.now += 1;
-        let decision = self.decide();
-        self.artifact.status = Some(decision.status);
-        for action in decision.actions.clone() {
-            match action {
-                Action::DeletePod(name, _) => self.pods.retain(|pod| pod.name_any() != name),
-                Action::DeleteJob(name, _) => self.jobs.retain(|job| job.name_any() != name),
-                Action::StartBuild(name) => {
-                    let mut pod = builder_pod(
-                        &self.artifact,
-                        &plan(&self.artifact).unwrap(),
-                        &name,
-                        &settings(),
-                    );
-                    pod.metadata.uid = Some(format!("uid-of-{name}"));
-                    pod.spec.as_mut().unwrap().node_name = Some("node-1".into());
-                    self.pods.push(pod);
-                }
-                Action::StartExporter(index, attempt) => {
-                    let exporter = &self.artifact.spec.exporters.as_ref().unwrap()[index];
-                    let run = mark(
-                        &exporter_hash(exporter, &self.status().builder_pod.unwrap()),
-                        attempt,
-                    );
-                    let mut job = exporter_job(&self.artifact, index, exporter, &run, None);
-                    job.metadata.uid = Some(format!("uid-of-{run}"));
-                    self.jobs.push(job);
-                }
-                Action::Expire(..) | Action::Retain => {}
-            }
-        }
-        decision.actions
-    }
-
-    /// Passes until nothing changes.
-    fn settle(&mut self) {
-        for _ in 0..10 {
-            let before = (
-                self.artifact.status.clone(),
-                self.pods.len(),
-                self.jobs.len(),
-            );
-            self.pass();
-            if before
-                == (
-                    self.artifact.status.clone(),
-                    self.pods.len(),
-                    self.jobs.len(),
-                )
-            {
-                return;
-            }
-        }
-        panic!("no rest: {:#?}", self.status());
-    }
-
-    fn status(&self) -> OSArtifactStatus {
-        self.artifact.status.clone().unwrap_or_default()
-    }
-
-    fn phase(&self) -> ArtifactPhase {
-        self.status().phase.unwrap()
-    }
-
-    fn message(&self) -> String {
-        self.status().message.unwrap_or_default()
-    }
-
-    fn reason(&self) -> String {
-        status::reason(&self.status()).to_owned()
-    }
-
-    /// The builder Pod's status as the kubelet gives it: containers in order, and the Pod's phase.
-    fn kubelet(&mut self, phase: &str, done: usize, current: &Value) {
-        let pod = self.pods.last_mut().unwrap();
-        let spec = pod.spec.as_ref().unwrap();
-        let names: Vec<String> = spec
-            .init_containers
-            .iter()
-            .flatten()
-            .chain(&spec.containers)
-            .map(|container| container.name.clone())
-            .collect();
-        let count = spec.init_containers.as_ref().map_or(0, Vec::len);
-        let container = |index: usize| {
-            let ended = json!({"terminated": {"exitCode": 0, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:02Z",
-                "message": if names[index] == "collect" { REPORT } else { "" }}});
-            let state = match index.cmp(&done) {
-                std::cmp::Ordering::Less => ended,
-                std::cmp::Ordering::Equal => current.clone(),
-                std::cmp::Ordering::Greater => json!({"waiting": {"reason": "PodInitializing"}}),
-            };
-            json!({"name": names[index], "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
-        };
-        let all: Vec<Value> = (0..names.len()).map(container).collect();
-        pod.status = serde_json::from_value(json!({
-            "phase": phase, "initContainerStatuses": all[..count], "containerStatuses": all[count..],
-        }))
-        .unwrap();
-    }
-
-    fn build(&mut self) {
-        self.settle();
-        self.kubelet("Succeeded", 99, &json!({}));
-        self.settle();
-    }
-
-    fn end_job(&mut self, index: usize, type_: &str) {
-        let job = self
-            .jobs
-            .iter_mut()
-            .find(|job| job.name_any() == format!("my-export-{index}"))
-            .unwrap();
-        job.status = serde_json::from_value(json!({"conditions": [{"type": type_, "status": "True", "reason": "BackoffLimitExceeded"}]})).unwrap();
-    }
-
-    fn edit(&mut self, spec: &str) {
-        self.artifact.spec = artifact("my", spec).spec;
-        *self.artifact.metadata.generation.as_mut().unwrap() += 1;
-    }
-
-    fn retry(&mut self, value: &str) {
-        self.artifact.metadata.annotations =
-            Some([(ANNOTATION_RETRY.to_owned(), value.to_owned())].into());
-    }
-}
 
 fn running() -> Value {
     json!({"running": {"startedAt": "2026-01-01T00:00:02Z"}})
@@ -414,73 +245,6 @@ fn a_success_without_the_list_of_files_is_an_error() {
             world.message()
         );
     }
-}
-
-#[test]
-fn exporters_run_once_each_and_ready_waits_for_all() {
-    let mut world = World::new(WITH_EXPORTERS);
-    world.build();
-    assert_eq!(world.phase(), ArtifactPhase::Exporting);
-    assert_eq!(world.jobs.len(), 2);
-    world.end_job(0, "Complete");
-    let actions = world.pass();
-    assert_eq!(actions, [], "first the result is recorded");
-    assert_eq!(world.message(), "1 of 2 exporters are done");
-    assert_eq!(world.pass(), [Action::Expire("my-export-0".into(), 60)]);
-    world.jobs.retain(|job| job.name_any() != "my-export-0");
-    world.settle();
-    assert_eq!(world.jobs.len(), 1, "what is recorded does not run again");
-    world.end_job(1, "Complete");
-    world.settle();
-    assert_eq!(world.phase(), ArtifactPhase::Ready);
-}
-
-#[test]
-fn a_failed_exporter_is_an_error_the_others_finish_and_a_retry_runs_only_it() {
-    let mut world = World::new(WITH_EXPORTERS);
-    world.build();
-    world.end_job(0, "FailureTarget");
-    world.settle();
-    assert_eq!(world.phase(), ArtifactPhase::Error);
-    assert!(
-        world.message().starts_with("exporter 0 failed: "),
-        "{}",
-        world.message()
-    );
-    world.end_job(1, "Complete");
-    world.settle();
-    assert_eq!(world.status().exporters[1].phase, ExporterPhase::Succeeded);
-    let builder = world.status().builder_pod;
-    world.retry("1");
-    world.settle();
-    assert_eq!(world.phase(), ArtifactPhase::Exporting);
-    assert_eq!(
-        world.status().builder_pod,
-        builder,
-        "nothing is built again"
-    );
-    assert_eq!(world.status().exporters[0].attempt, 2);
-    world.end_job(0, "Complete");
-    world.settle();
-    assert_eq!(world.phase(), ArtifactPhase::Ready);
-}
-
-#[test]
-fn an_edited_exporter_runs_again_and_one_that_is_gone_is_removed() {
-    let mut world = World::new(WITH_EXPORTERS);
-    world.build();
-    for index in [0, 1] {
-        world.end_job(index, "Complete");
-    }
-    world.settle();
-    world.edit("{imageName: a, iso: true, exporters: [{template: {spec: {containers: [{name: a, image: another}]}}}]}");
-    world.settle();
-    assert_eq!(world.phase(), ArtifactPhase::Exporting);
-    assert_eq!(world.jobs.len(), 1);
-    assert_eq!(world.status().exporters.len(), 1);
-    world.end_job(0, "Complete");
-    world.settle();
-    assert_eq!(world.phase(), ArtifactPhase::Ready);
 }
 
 #[test]
