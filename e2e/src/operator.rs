@@ -54,6 +54,23 @@ const COMPONENTS: [(&str, &[&str]); 3] = [
     ),
 ];
 
+/// What an `OSArtifact` needs, without the Deployment.
+const ARTIFACT_CONTROLLER: [&str; 4] = [
+    include_str!("../../deploy/default/namespace.yaml"),
+    include_str!("../../deploy/artifact-controller/service-account.yaml"),
+    include_str!("../../deploy/artifact-controller/cluster-role.yaml"),
+    include_str!("../../deploy/artifact-controller/lease-role.yaml"),
+];
+
+/// Installs the custom resources, and the artifact-controller's ServiceAccount and rights.
+pub async fn install_artifact_controller(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.install_crds().await?;
+    for text in ARTIFACT_CONTROLLER {
+        cluster.apply_yaml(text).await?;
+    }
+    Ok(())
+}
+
 /// Installs the custom resources, and the nodeop-controller's ServiceAccount and rights.
 pub async fn install(cluster: &Cluster) -> anyhow::Result<()> {
     install_controllers(cluster, &["nodeop-controller"]).await

@@ -8,6 +8,12 @@ pub mod types {
     pub const COMPLETE: &str = "Complete";
     /// True when the object has reached a bad end; the reason says which.
     pub const FAILED: &str = "Failed";
+    /// True when the files of an OSArtifact are built.
+    pub const BUILT: &str = "Built";
+    /// True when every exporter of an OSArtifact has succeeded.
+    pub const EXPORTED: &str = "Exported";
+    /// True when an OSArtifact is built and exported.
+    pub const READY: &str = "Ready";
     /// True while work is going on; False with a reason that says why nothing moves.
     pub const PROGRESSING: &str = "Progressing";
 }
@@ -63,4 +69,13 @@ pub mod reasons {
     pub const NODE_OP_NAME_TAKEN: &str = "NodeOpNameTaken";
     /// Somebody deleted the NodeOp of an upgrade before its end.
     pub const NODE_OP_DELETED: &str = "NodeOpDeleted";
+
+    /// A step of a build failed; the message names it and its cause.
+    pub const BUILD_FAILED: &str = "BuildFailed";
+    /// A build has waited too long for something: an image, a volume, room on a node.
+    pub const STUCK: &str = "Stuck";
+    /// An exporter failed; the message names it and its cause.
+    pub const EXPORT_FAILED: &str = "ExportFailed";
+    /// A name that the build needs is taken by an object that is not ours.
+    pub const NAME_TAKEN: &str = "NameTaken";
 }

@@ -50,6 +50,19 @@ pub const REBOOT_STATE_COMPLETED: &str = "completed";
 /// Annotation on an exporter Job: its place in `spec.exporters`, counted from 0.
 pub const ANNOTATION_EXPORT_INDEX: &str = "build.kairos.io/export-index";
 
+/// Annotation on an exporter Job: what it runs and on which build, as a hash. Not known to kairos-operator.
+pub const ANNOTATION_EXPORT_HASH: &str = "build.kairos.io/export-hash";
+
+/// Annotation on an OSArtifact that failed: any new value tries again what is missing. Not known to kairos-operator.
+pub const ANNOTATION_RETRY: &str = "build.kairos.io/retry";
+
+/// Annotation on an OSArtifact or its volume claim: with [`VALUE_TRUE`], the claim outlives the OSArtifact. Not known to
+/// kairos-operator.
+pub const ANNOTATION_RETAIN: &str = "build.kairos.io/retain";
+
+/// Annotation on a retained volume claim: the uid of the OSArtifact it belongs to. Not known to kairos-operator.
+pub const ANNOTATION_ARTIFACT_UID: &str = "build.kairos.io/artifact-uid";
+
 /// Our finalizer on a NodeOp: held while a node is claimed, so that deletion gives nodes back. Not known to
 /// kairos-operator.
 pub const FINALIZER_NODEOP: &str = "operator.kairos.io/release-nodes";

@@ -15,7 +15,9 @@ mod source;
 mod status;
 
 pub use source::{Architecture, SecretKeySelector, VolumeBindings};
-pub use status::{ArtifactPhase, OSArtifactStatus};
+pub use status::{
+    ArtifactFile, ArtifactPhase, ExporterPhase, ExporterStatus, OSArtifactStatus, StepStatus,
+};
 
 /// What is built, from what, and where it goes.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

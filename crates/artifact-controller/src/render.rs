@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::template::{Limits, TemplateError, render};
@@ -53,6 +55,14 @@ pub fn render_file(dockerfile: &Path, values: Option<&Path>) -> Result<Vec<u8>, 
         source,
     })?;
     render(&source, &values, &Limits::default()).map_err(RenderError::Template)
+}
+
+/// Prints what [`render_file`] gives.
+pub fn print_file(dockerfile: &Path, values: Option<&Path>) -> anyhow::Result<()> {
+    let text = render_file(dockerfile, values)?;
+    std::io::stdout()
+        .write_all(&text)
+        .context("failed to print")
 }
 
 fn read_values(path: &Path) -> Result<BTreeMap<String, String>, RenderError> {

@@ -11,6 +11,8 @@ use tar::{Builder, EntryType, Header};
 /// Media types of the OCI image specification.
 pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+/// Bytes of a block of a tar archive.
+const BLOCK: usize = 512;
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// How a container of an image starts when its Pod says nothing.
@@ -28,7 +30,7 @@ pub struct ImageConfig {
 
 /// An image being made. Entries appear in its layer in the order in which they were added.
 pub struct Image {
-    layer: Builder<Vec<u8>>,
+    layer: Builder<Cursor<Vec<u8>>>,
     config: ImageConfig,
 }
 
@@ -44,9 +46,26 @@ impl Image {
     /// An image without files.
     pub fn new(config: ImageConfig) -> Self {
         Self {
-            layer: Builder::new(Vec::new()),
+            layer: Builder::new(Cursor::new(Vec::new())),
             config,
         }
+    }
+
+    /// An image that begins with the files of a tar archive.
+    pub(super) fn of_archive(config: ImageConfig, archive: &Path) -> anyhow::Result<Self> {
+        let mut content = std::fs::read(archive)
+            .with_context(|| format!("failed to read {}", archive.display()))?;
+        // Empty blocks end an archive; what is added later has to come before them.
+        while content.len() >= BLOCK && content.ends_with(&[0; BLOCK]) {
+            content.truncate(content.len() - BLOCK);
+        }
+        let position = content.len();
+        let mut layer = Cursor::new(content);
+        layer.set_position(u64::try_from(position)?);
+        Ok(Self {
+            layer: Builder::new(layer),
+            config,
+        })
     }
 
     /// Adds a folder. `path` is relative to the root.
@@ -111,7 +130,8 @@ impl Image {
         let layer = self
             .layer
             .into_inner()
-            .context("failed to finish the layer of an image")?;
+            .context("failed to finish the layer of an image")?
+            .into_inner();
         let ImageConfig {
             entrypoint,
             command,
@@ -123,6 +143,8 @@ impl Image {
             "os": "linux",
             "config": { "Entrypoint": entrypoint, "Cmd": command, "Env": environment, "User": user.unwrap_or_default() },
             "rootfs": { "type": "layers", "diff_ids": [digest(&layer)] },
+            // One entry per layer, as buildah wants it of an image that it builds on.
+            "history": [{ "created_by": "end-to-end tests" }],
         }))?;
         let manifest = serde_json::to_vec(&json!({
             "schemaVersion": 2,

@@ -2,10 +2,12 @@
 //!
 //! - [`Image`]: one layer of files, links and folders, and how a container of it starts.
 //! - [`busybox`], [`pause`]: the images that every cluster needs, from Debian's busybox-static.
+//! - [`debian`]: an image of Debian packages.
 //! - [`kairos`]: a stand-in for Kairos images, whose agent upgrades test nodes.
 //! - [`Store`]: a folder of images under the names that manifests use; some hosts may ask for a password.
 //! - [`serve`]: the read side of a registry over such a folder, run in the control plane's network namespace.
 
+mod debian;
 mod image;
 mod kairos;
 mod reference;
@@ -13,6 +15,7 @@ mod registry;
 mod store;
 mod well_known;
 
+pub use debian::debian;
 pub use image::{Image, ImageConfig};
 pub use kairos::{Upgrade, kairos};
 pub use registry::serve;

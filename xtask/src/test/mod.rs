@@ -39,6 +39,9 @@ pub(crate) struct Arguments {
     /// Only what needs real nodes (root).
     #[arg(long)]
     nodes: bool,
+    /// Only builds of OSArtifacts on a real node (root).
+    #[arg(long)]
+    artifact: bool,
     /// Build and use this Kubernetes instead of the pinned one, for example v1.33.5, or v1.33.x for the newest 1.33 (with --api or --sim).
     #[arg(long, value_name = "VERSION", value_parser = kubernetes_version)]
     kubernetes: Option<String>,
@@ -72,10 +75,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
         .context("failed to read CONTRIBUTING.md, which holds the time budgets")?;
     let budgets = budget::read(&contributing)?;
     for part in selected {
-        if part == Part::Nodes
+        if matches!(part, Part::Nodes | Part::Artifact)
             && let Some(reason) = demo::why_no_real_nodes(workspace)?
         {
-            println!("nodes: not run: {reason}");
+            println!("{}: not run: {reason}", part.name());
             rows.push(Row::not_run(part.name(), &reason, named.contains(&part)));
             continue;
         }
@@ -96,6 +99,7 @@ fn named(arguments: &Arguments) -> Vec<Part> {
         (arguments.api, Part::Api),
         (arguments.sim, Part::Sim),
         (arguments.nodes, Part::Nodes),
+        (arguments.artifact, Part::Artifact),
     ];
     switches
         .into_iter()

@@ -19,10 +19,18 @@ pub(crate) enum Part {
     Sim,
     /// Real nodes: `e2e/tests/node_*.rs`.
     Nodes,
+    /// Builds on a real node: `e2e/tests/artifact_*.rs`.
+    Artifact,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 4] = [Self::Unit, Self::Api, Self::Sim, Self::Nodes];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Unit,
+        Self::Api,
+        Self::Sim,
+        Self::Nodes,
+        Self::Artifact,
+    ];
 
     /// As in CONTRIBUTING.md and on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -31,6 +39,7 @@ impl Part {
             Self::Api => "api",
             Self::Sim => "sim",
             Self::Nodes => "nodes",
+            Self::Artifact => "artifact",
         }
     }
 
@@ -43,6 +52,7 @@ impl Part {
             ("api_", Self::Api),
             ("sim_", Self::Sim),
             ("node_", Self::Nodes),
+            ("artifact_", Self::Artifact),
         ];
         let by_prefix = prefixes
             .into_iter()
@@ -81,7 +91,7 @@ pub(crate) fn misnamed(workspace: &Workspace) -> Vec<Finding> {
             Finding::error(
                 format!("{package}/tests/{test}.rs"),
                 "belongs to no part of the tests, so nothing runs it",
-                "start its name with api_, sim_ or node_",
+                "start its name with api_, sim_, node_ or artifact_",
             )
         })
         .collect()
@@ -106,6 +116,7 @@ mod tests {
         assert_eq!(Part::of("e2e", "cluster"), Some(Part::Api));
         assert_eq!(Part::of("e2e", "sim_crash"), Some(Part::Sim));
         assert_eq!(Part::of("e2e", "node_reboot"), Some(Part::Nodes));
+        assert_eq!(Part::of("e2e", "artifact_build"), Some(Part::Artifact));
         assert_eq!(Part::of("e2e", "apiary"), None);
         assert_eq!(Part::of("api-types", "schema"), Some(Part::Unit));
     }

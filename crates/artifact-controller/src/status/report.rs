@@ -1,0 +1,112 @@
+//! What a change of status is worth telling: each turn of the build, as an Event and in the counters.
+
+use api_types::conditions::reasons;
+use api_types::osartifact::{ArtifactPhase, OSArtifact, OSArtifactStatus};
+use kube::Resource as _;
+use operator_runtime::events::{Notice, NoticeKind};
+
+use super::reason;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Event reason.
+    pub reason: &'static str,
+    /// Whether a human should look.
+    pub warning: bool,
+    /// Event text.
+    pub note: String,
+    /// Tells this turn apart from the same one of another build.
+    pub key: String,
+}
+
+impl Report {
+    /// The report as an Event about `artifact`.
+    pub fn into_notice(self, artifact: &OSArtifact) -> Notice {
+        Notice {
+            regarding: artifact.object_ref(&()),
+            related: None,
+            kind: if self.warning {
+                NoticeKind::Warning
+            } else {
+                NoticeKind::Normal
+            },
+            reason: self.reason,
+            action: "Build",
+            note: self.note,
+            key: self.key,
+        }
+    }
+}
+
+/// Reasons of trouble, as Event reasons.
+const TROUBLE: [&str; 7] = [
+    reasons::INVALID_SPEC,
+    reasons::BUILD_FAILED,
+    reasons::EXPORT_FAILED,
+    reasons::STUCK,
+    reasons::NAME_TAKEN,
+    reasons::POD_REFUSED,
+    WAITING,
+];
+/// Reason while a build waits for something that it may get.
+pub const WAITING: &str = "Waiting";
+
+/// What `after` says that `before` did not.
+pub fn reports(before: &OSArtifactStatus, after: &OSArtifactStatus) -> Option<Report> {
+    let message = after.message.clone().unwrap_or_default();
+    let key = format!(
+        "{}-{}",
+        after.attempt.unwrap_or_default(),
+        after.retry.as_deref().unwrap_or_default()
+    );
+    let now = reason(after);
+    let turned = before.phase != after.phase;
+    if let Some(trouble) = TROUBLE.into_iter().find(|trouble| *trouble == now) {
+        let same = !turned && (reason(before) == now) && before.message == after.message;
+        // Another cause of the same kind is worth telling too.
+        let key = format!("{key}-{}", operator_runtime::names::short_hash(&[&message]));
+        return (!same).then_some(Report {
+            reason: trouble,
+            warning: true,
+            note: message,
+            key,
+        });
+    }
+    if !turned {
+        return None;
+    }
+    let (reason, note) = match after.phase? {
+        ArtifactPhase::Pending | ArtifactPhase::Error => return None,
+        ArtifactPhase::Building => (
+            "BuildStarted",
+            format!(
+                "Pod {} builds",
+                after.builder_pod.as_deref().unwrap_or_default()
+            ),
+        ),
+        ArtifactPhase::Ready if before.phase == Some(ArtifactPhase::Exporting) => {
+            ("ExportCompleted", "every exporter has succeeded".to_owned())
+        }
+        ArtifactPhase::Exporting | ArtifactPhase::Ready => ("BuildCompleted", files(after)),
+    };
+    Some(Report {
+        reason,
+        warning: false,
+        note,
+        key,
+    })
+}
+
+fn files(status: &OSArtifactStatus) -> String {
+    let files: Vec<String> = status
+        .artifacts
+        .iter()
+        .map(|file| format!("{} ({} bytes)", file.file, file.bytes))
+        .collect();
+    if files.is_empty() {
+        status.message.clone().unwrap_or_default()
+    } else {
+        format!("built {}", files.join(", "))
+    }
+}
