@@ -304,6 +304,7 @@ pub fn decide(snapshot: &Snapshot<'_>, rehearsal: &Rehearsal, now: Timestamp) ->
         acts: advance.acts,
         wake_after: advance.wake,
     }
+    .in_step_with_its_write()
 }
 
 /// Whether our finalizer is on the NodeOp.
@@ -324,6 +325,16 @@ impl Plan {
             acts: Vec::new(),
             wake_after: None,
         }
+    }
+
+    /// Takes nothing away that only a status which is not written yet says to be done with: the next pass would find it
+    /// missing, and make it again.
+    pub(crate) fn in_step_with_its_write(mut self) -> Self {
+        if matches!(self.write, Write::After(_)) {
+            self.releases.clear();
+            self.acts.retain(|act| !matches!(act, Act::DeletePod(_)));
+        }
+        self
     }
 
     /// The nodes whose Job is to be created.

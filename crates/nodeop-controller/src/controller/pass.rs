@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use api_types::names::FINALIZER_NODEOP;
 use api_types::nodeop::{NodeOp, NodeOpStatus};
-use futures::{StreamExt as _, future, stream};
+use futures::{StreamExt as _, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt as _};
@@ -15,6 +15,7 @@ use super::act::{act, drain_key};
 use super::release::{conclude, release};
 use super::{Context, WatchedNodeOp};
 use operator_runtime::shutdown::Shutdown;
+use tokio::sync::watch;
 
 use crate::apply::hold::{self, Version};
 use crate::apply::nodes::{Guarded, patch_node};
@@ -22,7 +23,7 @@ use crate::apply::{self, place, pods, within};
 use crate::decide::{Plan, Rehearsal, Release, decide};
 use crate::error::{Error, Result};
 use crate::metrics::ResultLabel;
-use crate::observe::{Caches, Observed, has_open_reservation, observe};
+use crate::observe::{Observed, has_open_reservation, observe};
 use crate::status::{self, StartProblem, Write, reports};
 
 /// An unfinished NodeOp is looked at this often even when nothing happens: it heals what an event could not tell.
@@ -239,17 +240,18 @@ fn tell_blockers(context: &Context, node_op: &NodeOp, observed: &Observed) {
 
 /// Decisions on half a cache would be wrong: no node matches, no Job exists.
 pub(super) async fn caches_filled(context: &Context) -> Result<()> {
-    filled_within(&context.caches, context.requests.timeout, &context.shutdown).await
+    let filled = context.filled.clone();
+    filled_within(filled, context.requests.timeout, &context.shutdown).await
 }
 
-async fn filled_within(caches: &Caches, patience: Duration, shutdown: &Shutdown) -> Result<()> {
-    let filled = future::try_join3(
-        caches.nodes.wait_until_ready(),
-        caches.jobs.wait_until_ready(),
-        caches.pods.wait_until_ready(),
-    );
+async fn filled_within(
+    mut filled: watch::Receiver<bool>,
+    patience: Duration,
+    shutdown: &Shutdown,
+) -> Result<()> {
+    let waited = tokio::time::timeout(patience, filled.wait_for(|filled| *filled));
     tokio::select! {
-        filled = tokio::time::timeout(patience, filled) => match filled {
+        waited = waited => match waited {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Error::Caches(patience)),
         },
@@ -374,19 +376,34 @@ fn report(context: &Context, node_op: &NodeOp, after: &NodeOpStatus) {
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::reflector;
-
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
 
     #[tokio::test(start_paused = true)]
     async fn a_pass_that_waits_for_caches_does_not_hold_up_the_end_of_the_process() {
-        let (nodes, _node_writer) = reflector::store();
-        let (jobs, _job_writer) = reflector::store();
-        let (pods, _pod_writer) = reflector::store();
-        let caches = Caches { nodes, jobs, pods };
+        let (_tell, told) = watch::channel(false);
         let (trigger, shutdown) = Shutdown::pair();
         trigger.request();
-        let waited = filled_within(&caches, Duration::from_secs(30), &shutdown).await;
+        let waited = filled_within(told, PATIENCE, &shutdown).await;
         assert!(matches!(waited, Err(Error::ShuttingDown)), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_pass_that_waits_for_caches_goes_on_at_once_when_they_are_filled() {
+        let (tell, told) = watch::channel(false);
+        let (_trigger, shutdown) = Shutdown::pair();
+        let begun = tokio::time::Instant::now();
+        let wait = || {
+            let (told, shutdown) = (told.clone(), shutdown.clone());
+            tokio::spawn(async move { filled_within(told, PATIENCE, &shutdown).await })
+        };
+        let passes = [wait(), wait(), wait()];
+        tokio::task::yield_now().await;
+        tell.send_replace(true);
+        for pass in passes {
+            pass.await.unwrap().unwrap();
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }
