@@ -327,16 +327,6 @@ impl Plan {
         }
     }
 
-    /// Takes nothing away that only a status which is not written yet says to be done with: the next pass would find it
-    /// missing, and make it again.
-    pub(crate) fn in_step_with_its_write(mut self) -> Self {
-        if matches!(self.write, Write::After(_)) {
-            self.releases.clear();
-            self.acts.retain(|act| !matches!(act, Act::DeletePod(_)));
-        }
-        self
-    }
-
     /// The nodes whose Job is to be created.
     pub fn starts(&self) -> impl Iterator<Item = &str> {
         self.acts.iter().filter_map(|act| match act {
