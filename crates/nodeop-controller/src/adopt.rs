@@ -99,6 +99,7 @@ pub(crate) fn decide(snapshot: &Snapshot<'_>, before: NodeOpStatus, now: Timesta
         wake_after: advance.wake,
         ..Plan::rest(before)
     }
+    .in_step_with_its_write()
 }
 
 /// Follows one node to the end of what kairos-operator began there. Its cordon, which names this NodeOp, is undone then.

@@ -27,6 +27,7 @@ use operator_runtime::events::EventPublisher;
 use operator_runtime::readiness::ReadinessHandle;
 use operator_runtime::run::Chassis;
 use operator_runtime::shutdown::Shutdown;
+use tokio::sync::watch;
 
 use crate::apply::Requests;
 use crate::args::Args;
@@ -58,6 +59,8 @@ struct Context {
     memory: Memory,
     node_ops: Store<WatchedNodeOp>,
     shutdown: Shutdown,
+    /// Whether the caches hold what is there.
+    filled: watch::Receiver<bool>,
 }
 
 /// Runs the controller until shutdown. Watches and writes only while this replica leads.
@@ -103,7 +106,9 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
     )
     .boxed();
     let caches = Caches { nodes, jobs, pods };
-    tokio::spawn(announce(caches.clone(), filled));
+    let (tell, told) = watch::channel(false);
+    tokio::spawn(announce(caches.clone(), filled, tell));
+    let filled = told;
 
     // A replica that waits for the lease keeps its caches filled, so that a takeover is quick. What it misses here does
     // not matter: the controller begins with every NodeOp.
@@ -141,6 +146,7 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         memory: Memory::default(),
         node_ops: controller.store(),
         shutdown: chassis.shutdown.clone(),
+        filled,
     });
 
     let of_nodes = Arc::clone(&context);
@@ -190,8 +196,9 @@ async fn own_image(chassis: &Chassis) -> Option<String> {
         .image
 }
 
-/// Tells /readyz once the caches hold what is there.
-async fn announce(caches: Caches, ready: ReadinessHandle) {
+/// Tells /readyz and every pass once the caches hold what is there. Nobody else may wait for these stores: a store wakes
+/// only who asked last, and the others would wait until something else wakes them.
+async fn announce(caches: Caches, ready: ReadinessHandle, tell: watch::Sender<bool>) {
     let filled = future::try_join3(
         caches.nodes.wait_until_ready(),
         caches.jobs.wait_until_ready(),
@@ -200,6 +207,7 @@ async fn announce(caches: Caches, ready: ReadinessHandle) {
     .await;
     if filled.is_ok() {
         ready.set_ready();
+        tell.send_replace(true);
     }
 }
 

@@ -304,6 +304,7 @@ pub fn decide(snapshot: &Snapshot<'_>, rehearsal: &Rehearsal, now: Timestamp) ->
         acts: advance.acts,
         wake_after: advance.wake,
     }
+    .in_step_with_its_write()
 }
 
 /// Whether our finalizer is on the NodeOp.

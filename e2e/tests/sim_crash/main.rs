@@ -1,7 +1,8 @@
 //! The controller killed (kill -9) before and after each of its writes, and at random moments, and started again: the
 //! operation ends as if nothing had happened, and no node is started twice.
 //!
-//! `KAIROS_E2E_SEED` sets the seed of the random moments, `KAIROS_E2E_KILLS` how many there are.
+//! `KAIROS_E2E_SEED` sets the seed of the random moments, `KAIROS_E2E_KILLS` how many there are. An operation that reboots
+//! takes many writes: only every few of them is tried, `KAIROS_E2E_STRIDE=1` tries each.
 
 #![allow(
     clippy::panic,
@@ -15,6 +16,7 @@
     reason = "order and overlaps are of use to the other tests only"
 )]
 mod history;
+mod machines;
 mod rig;
 
 use std::time::Duration;
@@ -22,14 +24,20 @@ use std::time::Duration;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use rig::{Kill, Rig};
+use rig::{Kill, Rig, Story};
 
 /// Random moments, unless `KAIROS_E2E_KILLS` says otherwise.
 const KILLS: usize = 30;
+/// Random moments in operations that reboot, which take several times as long.
+const WHOLE_KILLS: usize = 4;
+/// Of an operation that reboots, every so many writes are tried.
+const STRIDE: usize = 23;
 /// The seed of an ordinary run.
 const SEED: u64 = 20_261_124;
 /// An undisturbed run takes about this long.
 const RUN_MILLISECONDS: u64 = 3000;
+/// The same for an operation with checks, drain and reboot.
+const WHOLE_MILLISECONDS: u64 = 12_000;
 
 fn from_environment<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
     let given = std::env::var(name).ok();
@@ -40,7 +48,17 @@ fn from_environment<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_before_or_after_any_write_changes_nothing() {
-    let rig = Rig::start().await;
+    before_and_after_each_write(Story::Command, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_before_or_after_any_write_of_an_operation_that_reboots_changes_nothing() {
+    before_and_after_each_write(Story::Whole, from_environment("KAIROS_E2E_STRIDE", STRIDE)).await;
+}
+
+/// Kills before and after every `stride`-th write.
+async fn before_and_after_each_write(story: Story, stride: usize) {
+    let rig = Rig::start(story).await;
     let calm = rig.run("calm", None).await;
     assert!(
         calm.writes >= 8,
@@ -48,7 +66,7 @@ async fn a_kill_before_or_after_any_write_changes_nothing() {
         calm.writes
     );
     let mut killed = 0;
-    for write in 1..=calm.writes {
+    for write in (1..=calm.writes).step_by(stride) {
         for kill in [Kill::Before(write), Kill::After(write)] {
             killed += usize::from(rig.run(&format!("{kill:?}"), Some(kill)).await.killed);
         }
@@ -56,7 +74,7 @@ async fn a_kill_before_or_after_any_write_changes_nothing() {
     rig.check_audit_log();
     // The last writes are Events, whose number may differ by what one pass sees together.
     assert!(
-        killed + 4 >= 2 * calm.writes,
+        killed + 8 >= 2 * calm.writes.div_ceil(stride),
         "only {killed} kills for {} writes",
         calm.writes
     );
@@ -68,19 +86,25 @@ async fn a_kill_before_or_after_any_write_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_moment_changes_nothing() {
+    at_random_moments(Story::Command, RUN_MILLISECONDS, KILLS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_moment_of_an_operation_that_reboots_changes_nothing() {
+    at_random_moments(Story::Whole, WHOLE_MILLISECONDS, WHOLE_KILLS).await;
+}
+
+async fn at_random_moments(story: Story, within: u64, kills: usize) {
     let seed = from_environment("KAIROS_E2E_SEED", SEED);
-    let kills = from_environment("KAIROS_E2E_KILLS", KILLS);
+    let kills = from_environment("KAIROS_E2E_KILLS", kills);
     eprintln!("seed {seed}, {kills} kills");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let rig = Rig::start().await;
+    let rig = Rig::start(story).await;
     for number in 0..kills {
-        let millis = (0..RUN_MILLISECONDS)
-            .new_tree(&mut runner)
-            .unwrap()
-            .current();
+        let millis = (0..within).new_tree(&mut runner).unwrap().current();
         let kill = Kill::At(Duration::from_millis(millis));
         rig.run(
             &format!("kill {number} of seed {seed}: {kill:?}"),

@@ -15,11 +15,23 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use crate::history::JobHistory;
+use crate::machines::Machines;
 
 const NODES: usize = 3;
 const CONCURRENCY: usize = 2;
 /// How long an operation may take, with a kill in between.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+const STAGES: &str = include_str!("../sim_disturb/stages.yaml");
+
+/// What the operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Story {
+    /// One command on each node.
+    Command,
+    /// With preflight, cordon, drain, reboot and verify.
+    Whole,
+}
 
 /// When the controller is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +62,7 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) struct Rig {
+    story: Story,
     cluster: Cluster,
     proxy: FaultProxy,
     controller: Controller,
@@ -59,10 +72,12 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(story: Story) -> Self {
         let cluster = Cluster::builder()
             .control_plane(ControlPlane::Full)
             .simulated_nodes(NODES)
+            .stages(STAGES)
+            .controller_manager_argument("--node-monitor-grace-period=30m")
             .start()
             .await
             .unwrap();
@@ -76,8 +91,10 @@ impl Rig {
         let proxy = proxy.await.unwrap();
         let controller = Controller::new(&cluster, "nodeop-controller", Some(&proxy.url()))
             .await
-            .unwrap();
+            .unwrap()
+            .argument(&format!("--agent-image={}", operator::AGENT_IMAGE));
         Self {
+            story,
             cluster,
             proxy,
             controller,
@@ -93,8 +110,9 @@ impl Rig {
         let client = self.cluster.client().unwrap();
         let jobs: Api<Job> = Api::namespaced(client.clone(), namespace.name());
         let history = JobHistory::record(jobs.clone()).await;
+        let machines = Machines::start(client.clone(), namespace.name().to_owned());
         // It is there before the controller, so that every run begins alike.
-        create(&client, namespace.name()).await;
+        create(&client, namespace.name(), self.story).await;
         let base = self.proxy.writes();
         let first = self.controller.start(&self.cluster).unwrap();
         *self.aim.lock().unwrap() = Aim {
@@ -115,6 +133,22 @@ impl Rig {
                 None => running = self.controller.start(&self.cluster).unwrap(),
             }
         };
+        if self.story == Story::Whole {
+            // The finalizer goes after the last status.
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            while let Err(left) = machines.are_given_back(NODES).await {
+                assert!(tokio::time::Instant::now() < deadline, "{what}: {left}");
+                if running.exit().is_some() {
+                    running = self.controller.start(&self.cluster).unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert_eq!(
+                machines.boots(),
+                vec![1; NODES],
+                "{what}: boots that were permitted"
+            );
+        }
         let seconds = begun.elapsed().as_secs_f32();
         eprintln!("{what}: ended after {seconds:.1} s");
         let killed = first.exit().is_some();
@@ -196,11 +230,18 @@ impl Rig {
     }
 }
 
-async fn create(client: &Client, namespace: &str) {
+async fn create(client: &Client, namespace: &str, story: Story) {
     let api: Api<NodeOp> = Api::namespaced(client.clone(), namespace);
+    let spec = match story {
+        Story::Command => json!({"command": ["run"], "concurrency": CONCURRENCY}),
+        Story::Whole => json!({
+            "command": ["run"], "concurrency": CONCURRENCY, "rebootOnSuccess": true,
+            "preflight": {"command": ["look"]}, "verify": {"command": ["check"]},
+            "drainOptions": {"enabled": true, "force": true},
+        }),
+    };
     let node_op = json!({
-        "apiVersion": "operator.kairos.io/v1alpha1", "kind": "NodeOp", "metadata": {"name": "op"},
-        "spec": {"command": ["run"], "concurrency": CONCURRENCY},
+        "apiVersion": "operator.kairos.io/v1alpha1", "kind": "NodeOp", "metadata": {"name": "op"}, "spec": spec,
     });
     api.create(
         &PostParams::default(),

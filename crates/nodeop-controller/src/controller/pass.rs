@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use api_types::names::FINALIZER_NODEOP;
 use api_types::nodeop::{NodeOp, NodeOpStatus};
-use futures::{StreamExt as _, future, stream};
+use futures::{StreamExt as _, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt as _};
@@ -16,13 +16,14 @@ use super::release::{conclude, release};
 use super::report::{count_active, measure, report};
 use super::{Context, WatchedNodeOp};
 use operator_runtime::shutdown::Shutdown;
+use tokio::sync::watch;
 
 use crate::apply::hold::{self, Version};
 use crate::apply::nodes::{Guarded, patch_node};
 use crate::apply::{self, place, pods, within};
 use crate::decide::{Plan, Rehearsal, Release, decide};
 use crate::error::{Error, Result};
-use crate::observe::{Caches, Observed, has_open_reservation, observe};
+use crate::observe::{Observed, has_open_reservation, observe};
 use crate::status::{self, StartProblem, Write};
 
 /// An unfinished NodeOp is looked at this often even when nothing happens: it heals what an event could not tell.
@@ -240,17 +241,18 @@ fn tell_blockers(context: &Context, node_op: &NodeOp, observed: &Observed) {
 
 /// Decisions on half a cache would be wrong: no node matches, no Job exists.
 pub(super) async fn caches_filled(context: &Context) -> Result<()> {
-    filled_within(&context.caches, context.requests.timeout, &context.shutdown).await
+    let filled = context.filled.clone();
+    filled_within(filled, context.requests.timeout, &context.shutdown).await
 }
 
-async fn filled_within(caches: &Caches, patience: Duration, shutdown: &Shutdown) -> Result<()> {
-    let filled = future::try_join3(
-        caches.nodes.wait_until_ready(),
-        caches.jobs.wait_until_ready(),
-        caches.pods.wait_until_ready(),
-    );
+async fn filled_within(
+    mut filled: watch::Receiver<bool>,
+    patience: Duration,
+    shutdown: &Shutdown,
+) -> Result<()> {
+    let waited = tokio::time::timeout(patience, filled.wait_for(|filled| *filled));
     tokio::select! {
-        filled = tokio::time::timeout(patience, filled) => match filled {
+        waited = waited => match waited {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Error::Caches(patience)),
         },
@@ -358,20 +360,4 @@ async fn note_problems(
 }
 
 #[cfg(test)]
-mod tests {
-    use kube::runtime::reflector;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pass_that_waits_for_caches_does_not_hold_up_the_end_of_the_process() {
-        let (nodes, _node_writer) = reflector::store();
-        let (jobs, _job_writer) = reflector::store();
-        let (pods, _pod_writer) = reflector::store();
-        let caches = Caches { nodes, jobs, pods };
-        let (trigger, shutdown) = Shutdown::pair();
-        trigger.request();
-        let waited = filled_within(&caches, Duration::from_secs(30), &shutdown).await;
-        assert!(matches!(waited, Err(Error::ShuttingDown)), "{waited:?}");
-    }
-}
+mod tests;

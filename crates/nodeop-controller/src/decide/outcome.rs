@@ -6,8 +6,8 @@ use api_types::conditions::reasons;
 use api_types::nodeop::{NodeStatus, NodeStep};
 
 use super::enter::Obstacle;
-use super::{Gate, Snapshot, holds_slot, is_finished};
-use crate::status::{self, Outcome};
+use super::{Act, Gate, Plan, Snapshot, holds_slot, is_finished};
+use crate::status::{self, Outcome, Write};
 use crate::watched::WatchedNode;
 
 /// The outcome after this pass. `obstacle` is why nodes that could have been picked were not.
@@ -71,5 +71,17 @@ pub(super) fn outcome(
             "waiting for {} to become Ready",
             status::name_some(&waiting, waiting.len())
         ),
+    }
+}
+
+impl Plan {
+    /// Takes nothing away that only a status which is not written yet says to be done with: the next pass would find it
+    /// missing, and make it again.
+    pub(crate) fn in_step_with_its_write(mut self) -> Self {
+        if matches!(self.write, Write::After(_)) {
+            self.releases.clear();
+            self.acts.retain(|act| !matches!(act, Act::DeletePod(_)));
+        }
+        self
     }
 }

@@ -124,10 +124,14 @@ impl<'a> Advance<'a> {
         }
         let pod_name = reboot_pod_name(self.snapshot.node_op, name);
         let Some(pod) = self.pod(&pod_name) else {
-            self.acts.push(Act::CreateRebootPod {
+            let create = Act::CreateRebootPod {
                 node: name.to_owned(),
                 authorized: None,
-            });
+            };
+            // A node that enters its drain in this pass asks twice.
+            if !self.acts.contains(&create) {
+                self.acts.push(create);
+            }
             return Ready::No;
         };
         if pod.is_terminating() {

@@ -294,3 +294,16 @@ fn a_control_plane_node_does_not_reboot_while_another_one_is_down() {
     world.settle();
     assert_eq!(world.reboot_pod("a").unwrap().authorized(), Some(OLD));
 }
+
+#[test]
+fn a_node_that_is_drained_asks_for_its_reboot_pod_once() {
+    let mut world = world("drainOptions: {enabled: true}");
+    for _ in 0..6 {
+        let plan = world.plan(&Rehearsal::Passed);
+        let asked = plan.acts.iter();
+        let asked = asked.filter(|act| matches!(act, Act::CreateRebootPod { .. }));
+        assert!(asked.count() <= 1, "{:?}", plan.acts);
+        world.pass();
+    }
+    assert!(world.reboot_pod("a").is_some());
+}

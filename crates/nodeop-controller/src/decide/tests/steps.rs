@@ -370,3 +370,38 @@ fn a_job_that_ends_by_its_deadline_tells_what_kept_its_pod_from_starting() {
         world.message("a")
     );
 }
+
+#[test]
+fn nothing_is_taken_away_before_the_status_that_is_done_with_it_is_written() {
+    let spec =
+        "command: [run]\ncordon: true\npreflight: {command: [look]}\nverify: {command: [check]}";
+    let mut world = World::new(spec, workers(&["a"]));
+    world.settle();
+    let just_written = |world: &mut World| {
+        let now = time(world.second);
+        world.op.status.as_mut().unwrap().last_updated = Some(now);
+        world.plan(&Rehearsal::Passed)
+    };
+    let takes_away = |plan: &Plan| {
+        !plan.releases.is_empty() || plan.acts.iter().any(|act| matches!(act, Act::DeletePod(_)))
+    };
+    world.end_check("a", Check::Preflight, "Succeeded", "");
+    world.pass();
+    let plan = just_written(&mut world);
+    assert!(matches!(plan.write, Write::After(_)), "{:?}", plan.write);
+    assert!(!takes_away(&plan), "{plan:?}");
+    world.settle();
+    world.end_job("a", "Complete");
+    world.settle();
+    world.end_check("a", Check::Verify, "Succeeded", "");
+    // Another node is still at work, so that this result does not end the operation.
+    world.nodes.push(node("b", &[]));
+    world.settle();
+    assert_eq!(world.entry("a").phase, NodePhase::Completed);
+    assert!(!world.is_claimed("a") && !world.check_exists("a", Check::Verify));
+    let made = world
+        .log
+        .iter()
+        .filter(|line| line.contains("CreateCheck(\"a\", Verify)"));
+    assert_eq!(made.count(), 1);
+}
