@@ -37,6 +37,8 @@ struct Context {
     caches: Caches,
     settings: BuildSettings,
     patience: SignedDuration,
+    /// Whether the caches hold what is there.
+    filled: tokio::sync::watch::Receiver<bool>,
     events: EventPublisher,
     metrics: Metrics,
     artifacts: Store<OSArtifact>,
@@ -65,7 +67,8 @@ pub async fn run(chassis: Chassis, args: ControllerArgs) -> anyhow::Result<()> {
     let (jobs, mut job_triggers) = watch::<Job>(&client);
     let (claims, mut claim_triggers) = watch::<PersistentVolumeClaim>(&client);
     let caches = Caches { pods, jobs, claims };
-    tokio::spawn(announce(caches.clone(), filled));
+    let (tell, told) = tokio::sync::watch::channel(false);
+    tokio::spawn(announce(caches.clone(), filled, tell));
 
     // A replica that waits for the lease keeps its caches filled. What it misses here does not matter: the controller
     // begins with every artifact.
@@ -85,6 +88,7 @@ pub async fn run(chassis: Chassis, args: ControllerArgs) -> anyhow::Result<()> {
             leadership: chassis.leadership.clone(),
         },
         caches,
+        filled: told,
         settings,
         patience: args.patience(),
         events: chassis.events.clone(),
@@ -138,10 +142,12 @@ where
     (store, changes)
 }
 
-/// Tells /readyz once the caches hold what is there.
-async fn announce(caches: Caches, ready: ReadinessHandle) {
+/// Tells /readyz and every pass once the caches hold what is there. Nobody else may wait for these stores: a store wakes
+/// only who asked last, and the others would wait until something else wakes them.
+async fn announce(caches: Caches, ready: ReadinessHandle, tell: tokio::sync::watch::Sender<bool>) {
     if caches.filled().await {
         ready.set_ready();
+        tell.send_replace(true);
     }
 }
 

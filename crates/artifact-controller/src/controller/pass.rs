@@ -35,15 +35,22 @@ pub(super) enum Next {
     Refused,
 }
 
+/// Decisions on half a cache would be wrong: no Pod and no Job exists.
+async fn caches_filled(context: &Context) -> Result<()> {
+    let patience = context.requests.timeout;
+    let mut filled = context.filled.clone();
+    match tokio::time::timeout(patience, filled.wait_for(|filled| *filled)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Error::Caches(patience)),
+    }
+}
+
 /// One pass: observe → plan → decide → write → act → report.
 pub(super) async fn pass(watched: &OSArtifact, context: &Context) -> Result<Next> {
     let requests = &context.requests;
     let namespace = watched.namespace().unwrap_or_default();
     let uid = watched.uid().unwrap_or_default();
-    let filled = tokio::time::timeout(requests.timeout, context.caches.filled()).await;
-    if !matches!(filled, Ok(true)) {
-        return Err(Error::Caches(requests.timeout));
-    }
+    caches_filled(context).await?;
     let Some(artifact) = observe::artifact(requests, &namespace, &watched.name_any(), &uid).await?
     else {
         return Ok(Next::OnChange);
