@@ -11,6 +11,7 @@ mod adopted;
 mod claims;
 mod deletion;
 mod disturbing;
+mod drains;
 mod nodes;
 mod properties;
 mod reboots;
