@@ -128,12 +128,7 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         watcher::Config::default(),
     )
     .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
-    let requests = Requests {
-        clients: chassis.clients.clone(),
-        timeout: chassis.request_timeout,
-        leadership: chassis.leadership.clone(),
-        lease_namespace: chassis.namespace.clone(),
-    };
+    let requests = requests(&chassis);
     let (rounds, drained) = Rounds::new(requests.clone(), metrics.drain.clone());
     let context = Arc::new(Context {
         requests,
@@ -169,6 +164,15 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         })
         .await;
     Ok(())
+}
+
+fn requests(chassis: &Chassis) -> Requests {
+    Requests {
+        clients: chassis.clients.clone(),
+        timeout: chassis.request_timeout,
+        leadership: chassis.leadership.clone(),
+        lease_namespace: chassis.namespace.clone(),
+    }
 }
 
 /// The image of this controller's own Pod, which also holds the agent. Nothing where it does not run as a Pod.

@@ -1,4 +1,4 @@
-//! What PodDisruptionBudgets hold back, and that they are never broken.
+//! What budgets (`PodDisruptionBudget`) hold back, and that they are never broken.
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;

@@ -185,7 +185,7 @@ impl World {
                         .and_then(|status| status.phase.as_deref());
                     phase == Some("Running")
                 })
-                .map(|pod| pod.name_any())
+                .map(ResourceExt::name_any)
                 .collect();
             (running.len() == replicas).then_some(running)
         })

@@ -73,7 +73,8 @@ pub fn reports(before: &OSArtifactStatus, after: &OSArtifactStatus) -> Option<Re
             key,
         });
     }
-    if !turned {
+    // A build may begin by waiting for something: then it is told when it goes on.
+    if !turned && !TROUBLE.contains(&reason(before)) {
         return None;
     }
     let (reason, note) = match after.phase? {
@@ -108,5 +109,30 @@ fn files(status: &OSArtifactStatus) -> String {
         status.message.clone().unwrap_or_default()
     } else {
         format!("built {}", files.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn building(reason: &str) -> OSArtifactStatus {
+        serde_saphyr::from_str(&format!(
+            "phase: Building
+builderPod: my-builder
+conditions: [{{type: Ready, status: 'False', reason: {reason}, message: '',
+  lastTransitionTime: '2026-11-26T00:00:00Z'}}]"
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_build_that_began_by_waiting_is_told_when_it_goes_on() {
+        let pending = OSArtifactStatus::default();
+        let waiting = building(WAITING);
+        assert_eq!(reports(&pending, &waiting).unwrap().reason, WAITING);
+        let going = building("Building");
+        assert_eq!(reports(&waiting, &going).unwrap().reason, "BuildStarted");
+        assert_eq!(reports(&going, &going), None);
     }
 }
