@@ -101,6 +101,11 @@ impl<'a> Advance<'a> {
                 break;
             }
         }
+        if is_finished(entry) {
+            // Acts follow the releases: what was asked for on the way here (a claim that somebody removed) would be
+            // taken again after it was let go.
+            self.acts.retain(|act| act.node() != Some(name));
+        }
         if is_finished(entry)
             && let Some(problem) = self.snapshot.unreleased.get(name)
         {

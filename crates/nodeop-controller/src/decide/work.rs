@@ -173,7 +173,10 @@ impl<'a> Advance<'a> {
         if self.spec().disrupts() && !self.keeps_claim(name, entry, node) {
             return Flow::Stay;
         }
-        self.acts.push(Act::CreateJob(name.to_owned()));
+        // It may have gone since it was seen to run.
+        if self.reboot_pod_runs(name, entry) == Ready::Yes {
+            self.acts.push(Act::CreateJob(name.to_owned()));
+        }
         Flow::Stay
     }
 

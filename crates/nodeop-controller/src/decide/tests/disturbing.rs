@@ -286,8 +286,80 @@ impl Walk {
     }
 }
 
+/// Walks until the first control-plane node has come to `step`.
+fn walk_to(step: NodeStep) -> Walk {
+    let mut walk = Walk::new(
+        "command: [run]\ndrainOptions: {enabled: true, timeoutSeconds: 900}\nrebootOnSuccess: true\n\
+         verify: {command: [check]}\nconcurrency: 1",
+    );
+    for _ in 0..40 {
+        let status = walk.world.status_or_default();
+        if status
+            .node_statuses
+            .get(&name(0))
+            .is_some_and(|entry| entry.step == Some(step))
+        {
+            return walk;
+        }
+        walk.take(Step::Pass);
+        let status = walk.world.status_or_default();
+        if status
+            .node_statuses
+            .get(&name(0))
+            .is_some_and(|entry| entry.step == Some(step))
+        {
+            return walk;
+        }
+        walk.take(Step::EndJob(0, true));
+        walk.take(Step::Agent(0));
+    }
+    panic!(
+        "node-0 never came to {step:?}: {:#?}",
+        walk.world.status_or_default()
+    );
+}
+
+#[test]
+fn a_claim_removed_by_a_human_is_not_taken_again_by_the_pass_that_gives_the_node_back() {
+    let mut walk = walk_to(NodeStep::Verifying);
+    walk.take(Step::Pass);
+    walk.take(Step::EndCheck(0, true, false));
+    walk.world.node_mut(&name(0)).spec.unschedulable = false;
+    walk.world.node_mut(&name(0)).metadata.annotations = None;
+    walk.take(Step::Pass);
+    let status = walk.world.status_or_default();
+    assert_eq!(status.node_statuses[&name(0)].phase, NodePhase::Completed);
+    assert!(!walk.world.is_claimed(&name(0)));
+    assert!(!walk.world.is_cordoned(&name(0)));
+}
+
+#[test]
+fn a_reboot_pod_lost_just_before_the_job_is_made_again_first() {
+    let mut walk = Walk::new("command: [run]\ncordon: true\nrebootOnSuccess: true\nconcurrency: 1");
+    while walk
+        .world
+        .status_or_default()
+        .node_statuses
+        .get(&name(0))
+        .is_none_or(|entry| entry.step != Some(NodeStep::Starting))
+    {
+        walk.take(Step::DieAfterWrite);
+        if walk.world.status_or_default().node_statuses[&name(0)].step == Some(NodeStep::Starting) {
+            break;
+        }
+        walk.take(Step::Pass);
+        assert!(walk.jobs.is_empty(), "the walk went past the step");
+    }
+    walk.take(Step::LosePod(0));
+    walk.take(Step::Pass);
+    assert!(walk.jobs.is_empty());
+    walk.take(Step::Pass);
+    walk.take(Step::Pass);
+    assert_eq!(walk.jobs[&name(0)], 1);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
     fn every_node_is_disturbed_once_by_permission_and_given_back(
         steps in proptest::collection::vec(step(), 1..120),
