@@ -23,6 +23,7 @@ use crate::build::BuildSettings;
 use crate::build::job::job;
 use crate::build::names::job_name;
 use crate::build::pod::rehearsal_pod;
+use crate::clock::Clock;
 use crate::decide::Rehearsal;
 use crate::error::{Error, Result};
 use crate::status::{StartProblem, patch_body};
@@ -44,6 +45,8 @@ pub struct Requests {
     pub leadership: Leadership,
     /// Namespace of the Leases of this controller.
     pub lease_namespace: String,
+    /// Where the time is read.
+    pub clock: Clock,
 }
 
 impl Requests {

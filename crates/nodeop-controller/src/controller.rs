@@ -2,11 +2,13 @@
 
 mod act;
 mod memory;
-mod pass;
+pub(crate) mod pass;
 mod release;
 mod report;
-mod sweep;
+pub(crate) mod sweep;
 mod triggers;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use api_types::names::LABEL_NODEOP;
 use api_types::nodeop::{NodeOp, NodeStep};
 use futures::{Stream, StreamExt as _, future};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::SignedDuration;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -32,6 +34,7 @@ use tokio::sync::watch;
 use crate::apply::Requests;
 use crate::args::Args;
 use crate::build::BuildSettings;
+use crate::clock::Clock;
 use crate::decide::DrainView;
 use crate::drain::{Mode, Rounds};
 use crate::error::{Error, Result};
@@ -172,6 +175,7 @@ fn requests(chassis: &Chassis) -> Requests {
         timeout: chassis.request_timeout,
         leadership: chassis.leadership.clone(),
         lease_namespace: chassis.namespace.clone(),
+        clock: Clock::default(),
     }
 }
 
@@ -258,7 +262,7 @@ impl Context {
     /// Where the snapshot of `node_op` comes from.
     fn sources(&self, node_op: &NodeOp) -> Sources<'_> {
         let uid = node_op.uid().unwrap_or_default();
-        let now = Instant::now();
+        let now = self.requests.clock.instant();
         Sources {
             caches: &self.caches,
             created_jobs: self.memory.created_jobs(&uid, &self.caches.jobs, now),
@@ -274,7 +278,7 @@ impl Context {
         let Some(options) = node_op.spec.drain_options.as_ref() else {
             return drains;
         };
-        let now = Timestamp::now();
+        let now = self.requests.clock.now();
         let entries = node_op
             .status
             .iter()

@@ -12,6 +12,7 @@ pub mod apply;
 pub mod args;
 pub mod build;
 pub mod claim;
+pub mod clock;
 pub mod control_plane;
 pub mod controller;
 pub mod decide;

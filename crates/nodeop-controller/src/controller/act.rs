@@ -1,11 +1,9 @@
 //! Carries out what a pass has decided once its status is acknowledged.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use api_types::nodeop::NodeOp;
 use futures::{StreamExt as _, stream};
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::Context;
@@ -94,7 +92,7 @@ async fn create_jobs(context: &Context, node_op: &NodeOp, nodes: &[String], acte
     let uid = node_op.uid().unwrap_or_default();
     context
         .memory
-        .add_created_jobs(&uid, started.jobs, Instant::now());
+        .add_created_jobs(&uid, started.jobs, context.requests.clock.instant());
     acted.problems.extend(started.problems);
     acted.error = started.error;
 }
@@ -160,12 +158,12 @@ async fn one(
                 .unwrap_or_default();
             let request = format!("claim {name} {version}");
             let uid = node_op.uid().unwrap_or_default();
-            if context.memory.was_sent(&uid, &request, Instant::now()) {
+            if context.memory.was_sent(&uid, &request, context.requests.clock.instant()) {
                 return Ok(Outcome::Done);
             }
             match patch_node(requests, node_op, name, &patch).await? {
                 Guarded::Done => {
-                    context.memory.note_sent(&uid, request, Instant::now());
+                    context.memory.note_sent(&uid, request, context.requests.clock.instant());
                     Ok(Outcome::Done)
                 }
                 // The change that caused it may be one that triggers no pass, such as a heartbeat.
@@ -183,11 +181,11 @@ async fn once(
     write: impl Future<Output = Result<()>>,
 ) -> Result<Outcome> {
     let uid = node_op.uid().unwrap_or_default();
-    if context.memory.was_sent(&uid, &request, Instant::now()) {
+    if context.memory.was_sent(&uid, &request, context.requests.clock.instant()) {
         return Ok(Outcome::Done);
     }
     write.await?;
-    context.memory.note_sent(&uid, request, Instant::now());
+    context.memory.note_sent(&uid, request, context.requests.clock.instant());
     Ok(Outcome::Done)
 }
 
@@ -202,7 +200,7 @@ async fn create(
         PodThere::Exists(pod) => {
             context
                 .memory
-                .add_created_pod(&uid, Arc::clone(&pod), Instant::now());
+                .add_created_pod(&uid, Arc::clone(&pod), context.requests.clock.instant());
             Outcome::Done
         }
         PodThere::Problem(problem) => Outcome::Problem(node.to_owned(), problem),
@@ -220,7 +218,7 @@ async fn take_place(
     }
     // Free as of what was read: a change since then makes it a conflict.
     let read = &observed.place;
-    place::take_place(&context.requests, node_op, read, node, Timestamp::now()).await?;
+    place::take_place(&context.requests, node_op, read, node, context.requests.clock.now()).await?;
     Ok(Outcome::Again)
 }
 

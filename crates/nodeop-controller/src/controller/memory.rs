@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use api_types::nodeop::NodeOp;
 use kube::runtime::reflector::Store;
@@ -115,7 +116,7 @@ impl Memory {
 
     /// The delay after another failure.
     pub(super) fn failed(&self, uid: &str) -> Duration {
-        self.lock().backoff.fail(&uid.to_owned(), Instant::now())
+        self.lock().backoff.fail(&uid.to_owned(), Instant::now().into_std())
     }
 
     pub(super) fn add_created_jobs(&self, uid: &str, jobs: Vec<Arc<WatchedJob>>, now: Instant) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api_types::names::FINALIZER_NODEOP;
 use api_types::nodeop::{NodeOp, NodeOpStatus};
@@ -65,7 +65,7 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
         return end(context, &node_op).await;
     }
 
-    let now = Timestamp::now();
+    let now = context.requests.clock.now();
     let sources = context.sources(&node_op);
     let mut observed = observe(&context.requests, sources, &node_op).await?;
     tell_blockers(context, &node_op, &observed);
@@ -268,7 +268,7 @@ async fn read(watched: &WatchedNodeOp, context: &Context) -> Result<Option<Arc<N
     let version = watched.resource_version().unwrap_or_default();
     if let Some(known) = context.memory.latest(&uid, &version) {
         let jobs = &context.caches.jobs;
-        let created = context.memory.created_jobs(&uid, jobs, Instant::now());
+        let created = context.memory.created_jobs(&uid, jobs, context.requests.clock.instant());
         if !has_open_reservation(&context.caches, &created, &known) {
             return Ok(Some(known));
         }
@@ -339,7 +339,7 @@ async fn note_problems(
         }
     }
     let all = passing.is_empty();
-    let now = Timestamp::now();
+    let now = context.requests.clock.now();
     let mut after = node_op.status.clone().unwrap_or_default();
     if !observed.problems.is_empty() {
         // These nodes have failed: they are given back before that is written.

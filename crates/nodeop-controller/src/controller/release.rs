@@ -5,7 +5,6 @@ use std::time::Duration;
 use api_types::names::{FINALIZER_KAIROS_OPERATOR_NODEOP, FINALIZER_NODEOP};
 use api_types::nodeop::{NodeOp, NodePhase};
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::jiff::Timestamp;
 use kube::{Resource as _, ResourceExt as _};
 use operator_runtime::events::{Notice, NoticeKind};
 
@@ -39,7 +38,7 @@ pub(super) async fn release(watched: &WatchedNodeOp, context: &Context) -> Resul
     };
     let observed = observe(&context.requests, context.sources(&node_op), &node_op).await?;
     let snapshot = observed.snapshot(&node_op, context.own_node.as_deref());
-    let deletion = delete(&snapshot, Timestamp::now());
+    let deletion = delete(&snapshot, context.requests.clock.now());
     forget_rounds(context, &node_op.uid().unwrap_or_default());
     let changed = give_back(context, &node_op, &deletion, &observed.pods).await?;
     for (node, message) in &deletion.let_go {

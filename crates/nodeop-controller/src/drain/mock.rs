@@ -182,6 +182,7 @@ impl ApiServer {
     pub(super) fn requests(&self, leadership: Leadership) -> Requests {
         Requests {
             lease_namespace: "kairos-operator".to_owned(),
+            clock: crate::clock::Clock::default(),
             clients: Clients {
                 api: self.client.clone(),
                 without_retry: self.client.clone(),

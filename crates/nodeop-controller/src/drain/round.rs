@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
@@ -165,7 +164,7 @@ async fn settle(
     let mut tasks = tasks(classified.evict, classified.delete);
     // Those that failed come last, so that they cannot keep the others from their turn.
     tasks.sort_by_key(|task| carry.failing.get(&task.pod.uid).copied().unwrap_or(0));
-    let now = Timestamp::now();
+    let now = flow.requests.clock.now();
     let terminating: Vec<Left> = classified
         .terminating
         .iter()
@@ -227,6 +226,7 @@ async fn end_all(
     tokio::pin!(tell);
     loop {
         tokio::select! {
+            biased;
             result = results.next() => match result {
                 Some((index, attempt)) => attempts[index] = attempt,
                 None => return attempts,

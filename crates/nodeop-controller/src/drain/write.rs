@@ -104,6 +104,7 @@ mod tests {
         let config = kube::Config::new(format!("http://{address}").parse().unwrap());
         let requests = Requests {
             lease_namespace: "kairos-operator".to_owned(),
+            clock: crate::clock::Clock::default(),
             clients: Clients::from_config(config, "test/1").unwrap(),
             timeout: Duration::from_secs(20),
             leadership: Leadership::always(),

@@ -1,0 +1,359 @@
+//! What must hold over everything that was ever written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api_types::names::{
+    ANNOTATION_CLAIMED_BY, ANNOTATION_CORDONED_BY, ANNOTATION_REBOOT_AUTHORIZED, FINALIZER_NODEOP,
+};
+use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, RebootStatus};
+use serde_json::Value;
+
+use super::model::{By, Key, Kind, node_of, owner_of, text};
+use crate::claim::Holder;
+use crate::control_plane::Place;
+use crate::decide::{holds_slot, is_finished};
+use crate::status::is_terminal;
+
+/// UID of a NodeOp, and a node.
+type Work = (String, String);
+
+/// Everything ever written, as far as a rule speaks of it; and the rules that were broken.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    violations: Vec<String>,
+    jobs: BTreeMap<Work, u32>,
+    /// Jobs that have been Complete.
+    complete: BTreeSet<Work>,
+    reboots: BTreeMap<Work, u32>,
+    /// Nodes that a human cordoned.
+    pub(super) human_cordons: BTreeSet<String>,
+    /// Boots of each node so far, by which a machine that was replaced counts on.
+    pub(super) statuses_seen: BTreeSet<String>,
+}
+
+type Objects = BTreeMap<Key, Value>;
+
+impl History {
+    pub(super) fn violation(&mut self, message: String) {
+        if self.violations.len() < 5 {
+            self.violations.push(message);
+        }
+    }
+
+    pub(super) fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// An agent asks its host to reboot.
+    pub(super) fn rebooted(&mut self, uid: &str, node: &str) {
+        let count = self.reboots.entry((uid.to_owned(), node.to_owned())).or_default();
+        *count += 1;
+        if *count > 1 {
+            let message = format!("{node} was rebooted {count} times by one operation");
+            self.violation(message);
+        }
+    }
+
+    /// Looks at one write that has just happened.
+    pub(super) fn written(
+        &mut self,
+        objects: &Objects,
+        key: &Key,
+        before: Option<&Value>,
+        by: By,
+    ) {
+        let after = &objects[key];
+        match key.0 {
+            Kind::Job => self.job(objects, after, before, by),
+            Kind::NodeOp => self.node_op(objects, after, before),
+            Kind::Node => self.node(objects, &key.2, after, before, by),
+            Kind::Pod => self.pod(objects, after, before),
+            Kind::Lease => {}
+        }
+    }
+
+    fn job(&mut self, objects: &Objects, after: &Value, before: Option<&Value>, by: By) {
+        let work = (owner_of(after).to_owned(), node_of(after).to_owned());
+        if is_complete(after) {
+            self.complete.insert(work.clone());
+        }
+        if before.is_some() || by != By::Controller {
+            return;
+        }
+        let count = self.jobs.entry(work.clone()).or_default();
+        *count += 1;
+        let count = *count;
+        let (uid, node) = &work;
+        if count > 1 {
+            self.violation(format!("{node} was given {count} Jobs by one operation"));
+        }
+        let Some(node_op) = node_op(objects, uid) else {
+            return;
+        };
+        let status = node_op.status.clone().unwrap_or_default();
+        if !status.node_statuses.contains_key(node) {
+            self.violation(format!("{node} was given a Job without a reservation"));
+        }
+        if node_op.spec.disrupts() {
+            let holder = claim(objects, node);
+            if holder != Some(Holder::of(&node_op)) {
+                self.violation(format!(
+                    "{node} was given a Job of {uid} without its claim: {holder:?}"
+                ));
+            }
+        }
+        let active = objects
+            .iter()
+            .filter(|(key, job)| key.0 == Kind::Job && owner_of(job) == uid && is_active(job))
+            .filter(|(_, job)| {
+                // That of a node which has failed for another reason may take its time to end.
+                let entry = status.node_statuses.get(node_of(job));
+                entry.is_some_and(|entry| !is_finished(entry))
+            })
+            .count();
+        if limit(&node_op).is_some_and(|limit| active > limit) {
+            self.violation(format!("{active} Jobs of one operation are active"));
+        }
+    }
+
+    fn node_op(&mut self, objects: &Objects, after: &Value, before: Option<&Value>) {
+        let Some((before, after)) = before.map(|before| (typed(before), typed(after))) else {
+            return;
+        };
+        let (was, is) = (
+            before.status.unwrap_or_default(),
+            after.status.clone().unwrap_or_default(),
+        );
+        if was == is {
+            return;
+        }
+        for entry in is.node_statuses.values() {
+            self.statuses_seen
+                .insert(format!("{:?}/{:?}", entry.phase, entry.step));
+        }
+        if is_terminal(&was) && was.phase != is.phase {
+            self.violation(format!("a result was taken back: {:?}", is.phase));
+        }
+        self.results(objects, &after, &was, &is);
+        let slots = is.node_statuses.values().filter(|entry| holds_slot_really(entry)).count();
+        if limit(&after).is_some_and(|limit| slots > limit) {
+            self.violation(format!("{slots} nodes are worked on at once"));
+        }
+    }
+
+    fn results(
+        &mut self,
+        objects: &Objects,
+        node_op: &NodeOp,
+        was: &NodeOpStatus,
+        is: &NodeOpStatus,
+    ) {
+        for (name, entry) in &was.node_statuses {
+            let kept = is.node_statuses.get(name);
+            if is_finished(entry) && kept.is_none_or(|kept| kept.phase != entry.phase) {
+                self.violation(format!("the result of {name} was lost: {kept:?}"));
+            }
+        }
+        for (name, entry) in &is.node_statuses {
+            let then = was.node_statuses.get(name);
+            let proven = |entry: &api_types::nodeop::NodeStatus| {
+                entry.reboot_status == Some(RebootStatus::Completed)
+            };
+            let node = objects.get(&super::model::key(Kind::Node, name));
+            if proven(entry) && !then.is_some_and(proven) {
+                let boot = node.map(|node| text(node, "/status/nodeInfo/bootID"));
+                if boot == entry.boot_id.as_deref() {
+                    self.violation(format!("the reboot of {name} counts without a new boot"));
+                }
+            }
+            let new = is_finished(entry) && !then.is_some_and(is_finished);
+            if new && claim(objects, name) == Some(Holder::of(node_op)) {
+                self.violation(format!("{name} has a result and is still claimed"));
+            }
+            let work = (
+                node_op.metadata.uid.clone().unwrap_or_default(),
+                name.clone(),
+            );
+            let deleted = entry
+                .message
+                .as_deref()
+                .is_some_and(|message| message.starts_with("Job was deleted"));
+            if new && deleted && entry.job_name.as_deref().is_some_and(|job| objects.contains_key(&super::model::key(Kind::Job, job))) {
+                self.violation(format!("{name} failed for a deleted Job that is there"));
+            }
+            if new
+                && entry.phase == NodePhase::Completed
+                && !entry.message.as_deref().is_some_and(|message| message.starts_with("Skipped"))
+                && !self.complete.contains(&work)
+            {
+                self.violation(format!("{name} is completed without a complete Job"));
+            }
+        }
+    }
+
+    fn node(
+        &mut self,
+        objects: &Objects,
+        name: &str,
+        after: &Value,
+        before: Option<&Value>,
+        by: By,
+    ) {
+        let cordoned = |node: &Value| node["spec"]["unschedulable"] == true;
+        let freed = before.is_some_and(cordoned) && !cordoned(after);
+        if by == By::Controller && freed && self.human_cordons.contains(name) {
+            self.violation(format!("the cordon that a human set on {name} was removed"));
+        }
+        let disturbed: Vec<&str> = objects
+            .iter()
+            .filter(|(key, node)| key.0 == Kind::Node && is_control_plane(node))
+            .map(|(key, _)| key.2.as_str())
+            .filter(|name| {
+                claim(objects, name).is_some_and(|holder| is_at_work(objects, &holder, name))
+            })
+            .collect();
+        if by == By::Controller && disturbed.len() > 1 {
+            self.violation(format!("control-plane nodes {disturbed:?} are disturbed at once"));
+        }
+    }
+
+    fn pod(&mut self, objects: &Objects, after: &Value, before: Option<&Value>) {
+        let permission =
+            |pod: &Value| pod["metadata"]["annotations"][ANNOTATION_REBOOT_AUTHORIZED].as_str().map(str::to_owned);
+        let Some(boot) = permission(after) else {
+            return;
+        };
+        if before.and_then(permission).as_ref() == Some(&boot) {
+            return;
+        }
+        let work = (owner_of(after).to_owned(), node_of(after).to_owned());
+        if !self.complete.contains(&work) {
+            self.violation(format!("{} may reboot before its Job was complete", work.1));
+        }
+        let Some(node_op) = node_op(objects, &work.0) else {
+            return;
+        };
+        let status = node_op.status.unwrap_or_default();
+        let recorded = status.node_statuses.get(&work.1).and_then(|entry| entry.boot_id.clone());
+        if recorded != Some(boot) {
+            self.violation(format!("{} may leave a boot that the status does not record", work.1));
+        }
+    }
+
+    /// What must hold when everything has come to rest.
+    pub(super) fn at_rest(&mut self, objects: &Objects) {
+        let node_ops: Vec<NodeOp> = objects
+            .iter()
+            .filter(|(key, _)| key.0 == Kind::NodeOp)
+            .map(|(_, object)| typed(object))
+            .collect();
+        for node_op in &node_ops {
+            let name = node_op.metadata.name.clone().unwrap_or_default();
+            if !node_op.status.as_ref().is_some_and(is_terminal) {
+                self.violation(format!("{name} never ended: {:?}", node_op.status));
+            }
+            let finalizers = node_op.metadata.finalizers.iter().flatten();
+            if finalizers.clone().any(|name| name == FINALIZER_NODEOP) {
+                self.violation(format!("{name} still has our finalizer"));
+            }
+        }
+        for (key, object) in objects {
+            match key.0 {
+                Kind::Node => self.node_at_rest(&node_ops, &key.2, object),
+                Kind::Pod if key.2.ends_with("-reboot") => {
+                    self.violation(format!("the reboot Pod {} is left", key.2));
+                }
+                Kind::Lease => {
+                    let place = Place::parse(text(object, "/spec/holderIdentity"));
+                    if let Some(place) = place
+                        && node_ops.iter().any(|node_op| Holder::of(node_op) == place.holder)
+                    {
+                        self.violation(format!("the control plane's place is left with {place}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn node_at_rest(&mut self, node_ops: &[NodeOp], name: &str, node: &Value) {
+        let annotations = &node["metadata"]["annotations"];
+        if let Some(holder) = annotations[ANNOTATION_CLAIMED_BY].as_str() {
+            self.violation(format!("{name} is left with the claim of {holder}"));
+        }
+        let cordoned = node["spec"]["unschedulable"] == true;
+        if !cordoned || self.human_cordons.contains(name) {
+            return;
+        }
+        let failed = node_ops.iter().any(|node_op| {
+            annotations[ANNOTATION_CORDONED_BY].as_str() == Some(Holder::of(node_op).to_string().as_str())
+                && node_op
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.node_statuses.get(name))
+                    .is_some_and(|entry| entry.phase == NodePhase::Failed)
+        });
+        if !failed {
+            self.violation(format!("{name} is left cordoned: {annotations}"));
+        }
+    }
+}
+
+fn typed(object: &Value) -> NodeOp {
+    serde_json::from_value(object.clone()).unwrap()
+}
+
+fn node_op(objects: &Objects, uid: &str) -> Option<NodeOp> {
+    objects
+        .iter()
+        .find(|(key, object)| key.0 == Kind::NodeOp && text(object, "/metadata/uid") == uid)
+        .map(|(_, object)| typed(object))
+}
+
+fn claim(objects: &Objects, node: &str) -> Option<Holder> {
+    let node = objects.get(&super::model::key(Kind::Node, node))?;
+    Holder::parse(node["metadata"]["annotations"][ANNOTATION_CLAIMED_BY].as_str()?)
+}
+
+fn is_at_work(objects: &Objects, holder: &Holder, node: &str) -> bool {
+    node_op(objects, &holder.uid)
+        .and_then(|node_op| node_op.status)
+        .and_then(|status| status.node_statuses.get(node).cloned())
+        .is_some_and(|entry| !is_finished(&entry))
+}
+
+/// As the rule is, whatever a planted mistake makes of it.
+fn holds_slot_really(entry: &api_types::nodeop::NodeStatus) -> bool {
+    use api_types::nodeop::NodeStep;
+    holds_slot(entry)
+        || (!is_finished(entry)
+            && matches!(entry.step, Some(NodeStep::Rebooting | NodeStep::Verifying)))
+}
+
+fn limit(node_op: &NodeOp) -> Option<usize> {
+    let value = serde_json::to_value(&node_op.spec.concurrency).unwrap();
+    value
+        .as_u64()
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|limit| *limit > 0)
+}
+
+pub(super) fn is_control_plane(node: &Value) -> bool {
+    node["metadata"]["labels"]["node-role.kubernetes.io/control-plane"].is_string()
+}
+
+fn has_condition(job: &Value, names: &[&str]) -> bool {
+    let conditions = job["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| {
+        all.iter()
+            .any(|condition| names.contains(&text(condition, "/type")))
+    })
+}
+
+pub(super) fn is_complete(job: &Value) -> bool {
+    has_condition(job, &["Complete", "SuccessCriteriaMet"])
+}
+
+pub(super) fn is_active(job: &Value) -> bool {
+    !has_condition(job, &["Complete", "SuccessCriteriaMet", "Failed", "FailureTarget"])
+}

@@ -1,0 +1,355 @@
+//! One schedule: who moves next, what gets lost, who dies. The same choices make the same schedule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::choices::Choices;
+use super::cluster::Cluster;
+use super::model::{Call, refusal};
+use super::process::{Pending, Process, Shared};
+use crate::clock::Clock;
+use crate::clock::simulated::Simulated;
+
+/// Moves of one schedule before everything is left to come to rest.
+const MOVES: usize = 160;
+/// Rounds within which everything must come to rest.
+const ROUNDS: usize = 400;
+
+/// What a schedule came to.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Rules that were broken.
+    pub(super) violations: Vec<String>,
+    /// All choices that were drawn.
+    pub(super) choices: Vec<u32>,
+    /// Faults by kind.
+    pub(super) faults: BTreeMap<&'static str, u64>,
+    /// States that nodes were in.
+    pub(super) states: BTreeSet<String>,
+    /// Requests that were made.
+    pub(super) requests: u64,
+    /// What happened, in words.
+    pub(super) trace: Vec<String>,
+}
+
+struct Schedule {
+    shared: Arc<Shared>,
+    processes: Vec<Process>,
+    clock: Clock,
+    simulated: Arc<Simulated>,
+    choices: Choices,
+    outcome: Outcome,
+    next_process: u32,
+    unanswered: Vec<Pending>,
+    traced: bool,
+}
+
+/// Runs one schedule. With `traced`, tells what happened.
+pub(super) fn run(choices: Choices, traced: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut schedule = Schedule::new(choices, traced);
+        schedule.disturbed().await;
+        schedule.come_to_rest().await;
+        schedule.end()
+    })
+}
+
+impl Schedule {
+    fn new(mut choices: Choices, traced: bool) -> Self {
+        let (clock, simulated) = Clock::simulated();
+        let cluster = Cluster::new(&mut choices, clock.now().to_string());
+        let shared = Arc::new(Shared {
+            cluster: Mutex::new(cluster),
+            pending: Mutex::default(),
+        });
+        let mut schedule = Self {
+            shared,
+            processes: Vec::new(),
+            clock,
+            simulated,
+            choices,
+            outcome: Outcome::default(),
+            next_process: 0,
+            unanswered: Vec::new(),
+            traced,
+        };
+        schedule.start_process(0);
+        if schedule.choices.rarely(3) {
+            schedule.fault("two leaders");
+            schedule.start_process(0);
+        }
+        schedule
+    }
+
+    fn fault(&mut self, what: &'static str) {
+        *self.outcome.faults.entry(what).or_default() += 1;
+        self.tell(|| format!("fault: {what}"));
+    }
+
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        if self.traced {
+            self.outcome.trace.push(what());
+        }
+    }
+
+    fn start_process(&mut self, lag: usize) {
+        let listed = {
+            let cluster = self.shared.cluster.lock().unwrap();
+            cluster.model.changes.len().saturating_sub(lag)
+        };
+        let process = Process::start(self.next_process, &self.shared, &self.clock, listed);
+        self.next_process += 1;
+        self.processes.push(process);
+    }
+
+    fn is_broken(&self) -> bool {
+        let cluster = self.shared.cluster.lock().unwrap();
+        !cluster.model.history.violations().is_empty()
+    }
+
+    /// Lets every task run until it waits for somebody.
+    async fn settle(&self) {
+        self.stamp();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    /// The API server's clock is its own: it does not jump.
+    fn stamp(&self) {
+        self.shared.cluster.lock().unwrap().model.time = self.clock.now().to_string();
+    }
+
+    async fn disturbed(&mut self) {
+        self.stamp();
+        for _ in 0..MOVES {
+            if self.is_broken() || self.choices.are_used_up() {
+                return;
+            }
+            self.disturbed_move().await;
+            self.settle().await;
+        }
+    }
+
+    async fn disturbed_move(&mut self) {
+        let waiting = !self.shared.pending.lock().unwrap().is_empty();
+        let answer = if waiting { 40 } else { 0 };
+        match self.choices.weighted(&[answer, 16, 14, 20, 1, 2, 1]) {
+            0 => self.answer(false),
+            1 => self.pass(),
+            2 => self.deliver(),
+            3 => self.world(false),
+            4 => self.crash(),
+            5 => {
+                let seconds = [1, 5, 31, 130, 700][self.choices.index(5)];
+                self.tell(|| format!("{seconds} s pass"));
+                self.stamp();
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+            }
+            _ => {
+                self.fault("clock jump");
+                let seconds = i64::from(self.choices.draw(7200)) - 3600;
+                self.simulated.jump(seconds);
+            }
+        }
+    }
+
+    fn world(&mut self, calm: bool) {
+        let before = self.shared.cluster.lock().unwrap().model.changes.len();
+        self.shared
+            .cluster
+            .lock()
+            .unwrap()
+            .step(&mut self.choices, calm);
+        let cluster = self.shared.cluster.lock().unwrap();
+        let told: Vec<String> = cluster.model.changes[before..]
+            .iter()
+            .map(|change| format!("world: {:?} {} {}", change.key.0, change.key.2, short(&change.object, change.gone)))
+            .collect();
+        drop(cluster);
+        if self.traced {
+            self.outcome.trace.extend(told);
+        }
+    }
+
+    fn pass(&mut self) {
+        let index = self.choices.index(self.processes.len());
+        let idle = self.processes[index].idle();
+        if idle.is_empty() {
+            return;
+        }
+        let chosen = Arc::clone(&idle[self.choices.index(idle.len())]);
+        let id = self.processes[index].id;
+        self.tell(|| format!("process {id}: pass over {}", chosen.metadata.name.as_deref().unwrap_or_default()));
+        self.processes[index].begin(chosen);
+    }
+
+    fn deliver(&mut self) {
+        let index = self.choices.index(self.processes.len());
+        let watch = self.choices.index(5);
+        let shared = Arc::clone(&self.shared);
+        let id = self.processes[index].id;
+        if watch == 4 {
+            for watch in 0..4 {
+                self.processes[index].deliver(&shared, watch, usize::MAX);
+            }
+        } else {
+            let most = 1 + self.choices.index(4);
+            self.processes[index].deliver(&shared, watch, most);
+        }
+        self.tell(|| format!("process {id}: watch {watch} tells"));
+    }
+
+    fn answer(&mut self, calm: bool) {
+        let pending = {
+            let mut pending = self.shared.pending.lock().unwrap();
+            let index = if calm { 0 } else { self.choices.index(pending.len()) };
+            pending.remove(index)
+        };
+        self.outcome.requests += 1;
+        let fate = if calm { 0 } else { self.choices.weighted(&[60, 1, 2, 1, 1, 1, 1, 1]) };
+        let fault = ["", "request lost", "answer lost", "no answer", "429", "500", "409", "503"][fate];
+        if fate > 0 {
+            self.fault(fault);
+        }
+        let (process, call) = (pending.process, pending.call.clone());
+        self.tell(|| format!("process {process}: {}", in_words(&call)));
+        let told = match fate {
+            0 => Some(self.serve(&call)),
+            1 => None,
+            2 => {
+                self.serve(&call);
+                None
+            }
+            3 => {
+                // Its deadline ends it.
+                self.unanswered.push(pending);
+                return;
+            }
+            4 => Some(refusal(429, "TooManyRequests")),
+            5 => Some(refusal(500, "InternalError")),
+            6 if call.method != "GET" => Some(refusal(409, "Conflict")),
+            _ => Some(refusal(503, "ServiceUnavailable")),
+        };
+        if let Some((code, _)) = &told {
+            let code = *code;
+            self.tell(|| format!("  answer {code}"));
+        }
+        pending.answer(told);
+    }
+
+    fn serve(&self, call: &Call) -> super::model::Answer {
+        self.shared.cluster.lock().unwrap().model.serve(call)
+    }
+
+    fn crash(&mut self) {
+        self.fault("crash");
+        let index = self.choices.index(self.processes.len());
+        let process = self.processes.remove(index);
+        let id = process.id;
+        process.kill();
+        let mut lost = Vec::new();
+        self.shared.pending.lock().unwrap().retain_mut(|pending| {
+            if pending.process == id {
+                lost.push(pending.call.clone());
+            }
+            pending.process != id
+        });
+        for call in lost {
+            // It may have been on its way already.
+            if self.choices.rarely(2) {
+                self.tell(|| format!("  still arrives: {}", in_words(&call)));
+                self.serve(&call);
+            }
+        }
+        let lag = self.choices.index(12);
+        self.start_process(lag);
+    }
+
+    /// Faults are over: everything that was asked for must come to its end.
+    async fn come_to_rest(&mut self) {
+        self.tell(|| "calm".to_owned());
+        self.shared.cluster.lock().unwrap().calm_down();
+        let mut quiet = 0;
+        for round in 0..ROUNDS {
+            if self.is_broken() {
+                return;
+            }
+            let before = self.shared.cluster.lock().unwrap().model.changes.len();
+            let shared = Arc::clone(&self.shared);
+            for index in 0..self.processes.len() {
+                for watch in 0..4 {
+                    self.processes[index].deliver(&shared, watch, usize::MAX);
+                }
+                for node_op in self.processes[index].idle() {
+                    self.processes[index].begin(node_op);
+                }
+            }
+            self.settle().await;
+            while !self.shared.pending.lock().unwrap().is_empty() {
+                self.answer(true);
+                self.settle().await;
+            }
+            for _ in 0..4 {
+                self.world(true);
+            }
+            let after = self.shared.cluster.lock().unwrap().model.changes.len();
+            let moves = before != after || self.shared.cluster.lock().unwrap().is_busy();
+            quiet = if moves { 0 } else { quiet + 1 };
+            if quiet > 3 && self.is_over() {
+                break;
+            }
+            self.stamp();
+            // Long waits now and then, for what ends by a deadline; in between, what was just learnt is still fresh.
+            let seconds = if moves || round % 4 > 0 { 3 } else { 60 };
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+        let mut cluster = self.shared.cluster.lock().unwrap();
+        let model = &mut cluster.model;
+        let objects = std::mem::take(&mut model.objects);
+        model.history.at_rest(&objects);
+    }
+
+    fn is_over(&self) -> bool {
+        let cluster = self.shared.cluster.lock().unwrap();
+        cluster
+            .model
+            .all(super::model::Kind::NodeOp)
+            .all(|(_, node_op)| matches!(super::model::text(node_op, "/status/phase"), "Completed" | "Failed"))
+    }
+
+    fn end(mut self) -> Outcome {
+        for process in self.processes.drain(..) {
+            process.kill();
+        }
+        let mut cluster = self.shared.cluster.lock().unwrap();
+        let history = &mut cluster.model.history;
+        self.outcome.violations = history.violations().to_vec();
+        self.outcome.states = std::mem::take(&mut history.statuses_seen);
+        for (what, count) in std::mem::take(&mut cluster.disturbances) {
+            *self.outcome.faults.entry(what).or_default() += count;
+        }
+        self.outcome.choices = self.choices.taken().to_vec();
+        self.outcome
+    }
+}
+
+fn in_words(call: &Call) -> String {
+    let path = call.path.rsplit("/namespaces/").next().unwrap_or_default();
+    let mut body = call.body.to_string();
+    if call.method == "POST" {
+        body = String::new();
+    }
+    format!("{} {path} {}{body}", call.method, call.query)
+}
+
+fn short(object: &serde_json::Value, gone: bool) -> String {
+    if gone {
+        return "gone".to_owned();
+    }
+    format!("{} {}", object["status"], object["spec"]["unschedulable"])
+}
