@@ -204,17 +204,14 @@ impl<'a> Advance<'a> {
                 if entry.step.is_none() || entry.phase != api_types::nodeop::NodePhase::Running {
                     self.go(entry, NodeStep::Running);
                 }
-                match self
-                    .pod_of_job(job.name())
-                    .filter(|pod| !pod.is_terminating())
-                {
-                    Some(pod) => match pod.obstacle() {
+                // A deadline takes the Pod away before the Job says that it has failed: what kept the Pod from starting
+                // is then the cause, so it stays.
+                let pod = self.pod_of_job(job.name());
+                if let Some(pod) = pod.filter(|pod| !pod.is_terminating()) {
+                    match pod.obstacle() {
                         Some(obstacle) => note(entry, &format!("the Pod cannot start: {obstacle}")),
                         None => entry.message = None,
-                    },
-                    // A deadline takes the Pod away before the Job says that it has failed: what kept the Pod from
-                    // starting is then the cause.
-                    None => {}
+                    }
                 }
                 if self.spec().disrupts() {
                     self.keeps_claim(name, entry, node);
