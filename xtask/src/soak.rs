@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: the tests that kill the controller, again and again with fresh random seeds.
+//! `cargo xtask soak`: the tests that kill the controller, and those that take the power from real nodes, again and again
+//! with fresh random seeds.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -10,8 +11,12 @@ use anyhow::{Context, ensure};
 
 use crate::{test, workspace::Workspace};
 
-/// The test target that reads the seed.
+/// The test target that kills the controller.
 const TARGET: &str = "sim_crash";
+/// The test target that takes the power from real nodes.
+const NODES_TARGET: &str = "node_reboot";
+/// How often it does so on each of its nodes.
+const POWER_CUTS: u32 = 8;
 
 /// Rerun the tests that kill the controller, each time with a fresh random seed, until the time is over.
 ///
@@ -24,20 +29,30 @@ pub(crate) struct Arguments {
     /// Kills per run (the test's own number when not given).
     #[arg(long)]
     kills: Option<u32>,
+    /// Also take the power from real nodes at random moments (needs root).
+    #[arg(long)]
+    nodes: bool,
     /// Run once with this seed instead of random ones.
     #[arg(long)]
     seed: Option<u64>,
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let exists = workspace
-        .packages
-        .iter()
-        .any(|package| package.integration_tests().any(|test| test == TARGET));
-    ensure!(
-        exists,
-        "found no test e2e/tests/{TARGET}.rs: soak has nothing to run"
-    );
+    let targets: &[&str] = if arguments.nodes {
+        &[TARGET, NODES_TARGET]
+    } else {
+        &[TARGET]
+    };
+    for target in targets {
+        let exists = workspace
+            .packages
+            .iter()
+            .any(|package| package.integration_tests().any(|test| test == *target));
+        ensure!(
+            exists,
+            "found no test e2e/tests/{target}: soak has nothing to run"
+        );
+    }
     ensure!(
         test::runner::build(workspace)?,
         "failed to build the tests and our programs"
@@ -53,10 +68,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
             "soak: run {runs}, seed {seed}, after {} s",
             start.elapsed().as_secs()
         );
-        let mut command = workspace.cargo(["test", "--workspace", "--quiet", "--test", TARGET]);
+        let mut command = workspace.cargo(["test", "--workspace", "--quiet"]);
         command
+            .args(targets.iter().flat_map(|target| ["--test", target]))
             .envs(workspace.program_variables())
-            .env("KAIROS_E2E_SEED", seed.to_string());
+            .env("KAIROS_E2E_SEED", seed.to_string())
+            .env("KAIROS_E2E_POWER_CUTS", POWER_CUTS.to_string());
         if let Some(kills) = arguments.kills {
             command.env("KAIROS_E2E_KILLS", kills.to_string());
         }
@@ -66,8 +83,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
                 .kills
                 .map(|kills| format!(" --kills {kills}"))
                 .unwrap_or_default();
+            let nodes = if arguments.nodes { " --nodes" } else { "" };
             println!(
-                "soak: seed {seed} failed; repeat it with `cargo xtask soak --seed {seed}{kills}`"
+                "soak: seed {seed} failed; repeat it with `cargo xtask soak --seed {seed}{kills}{nodes}`"
             );
             return Ok(ExitCode::FAILURE);
         }

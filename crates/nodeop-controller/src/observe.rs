@@ -2,6 +2,7 @@
 
 mod cause;
 mod others;
+mod proof;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -119,7 +120,7 @@ pub async fn observe(
     node_op: &NodeOp,
 ) -> Result<Observed> {
     let caches = sources.caches;
-    let nodes: BTreeMap<_, _> = caches
+    let mut nodes: BTreeMap<_, _> = caches
         .nodes
         .state()
         .into_iter()
@@ -130,6 +131,7 @@ pub async fn observe(
 
     let empty = NodeOpStatus::default();
     let status = node_op.status.as_ref().unwrap_or(&empty);
+    proof::confirm(requests, status, &mut nodes).await?;
     for job in confirm_missing(requests, node_op, status, &jobs).await? {
         jobs.insert(job.name().to_owned(), Arc::new(job));
     }

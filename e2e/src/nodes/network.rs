@@ -30,6 +30,36 @@ pub(super) fn pod_range(index: u8) -> String {
     format!("10.244.{}.0/24", u16::from(index) + 1)
 }
 
+/// The cable from a node to the control plane's bridge, by the bridge's end of it.
+#[derive(Clone, Debug)]
+pub(super) struct Cable {
+    control_namespace: String,
+    port: String,
+}
+
+impl Cable {
+    /// Cuts the node off from everything outside of it, or connects it again.
+    pub(super) async fn set(&self, is_up: bool) -> anyhow::Result<()> {
+        let state = if is_up { "up" } else { "down" };
+        let output = tokio::process::Command::new("ip")
+            .args(["-netns", &self.control_namespace])
+            .args(["link", "set", &self.port, state])
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("failed to run ip")?;
+        if !output.status.success() {
+            bail!(
+                "failed to set {} of {} {state}: {}",
+                self.port,
+                self.control_namespace,
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Makes the network namespace `node_namespace` and connects it; the guard deletes it at the end.
 pub(super) fn connect(
     guard: &Guard,
@@ -37,14 +67,18 @@ pub(super) fn connect(
     control_namespace: &str,
     node_namespace: &str,
     index: u8,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Cable> {
+    let cable = Cable {
+        control_namespace: control_namespace.to_owned(),
+        port: format!("node{index}"),
+    };
     guard.register(Cleanup::DeleteNetworkNamespace(node_namespace.to_owned()))?;
     let output = Command::new("sh")
         .arg(script)
         .args([
             control_namespace,
             node_namespace,
-            &format!("node{index}"),
+            &cable.port,
             &GATEWAY.to_string(),
         ])
         .args([address(index).to_string(), pod_range(index)])
@@ -57,5 +91,5 @@ pub(super) fn connect(
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
-    Ok(())
+    Ok(cable)
 }

@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::history::{Boot, End, read};
+use super::network::Cable;
 use super::spec::BootState;
 use super::start::write_marker;
 use crate::guard::ProcessHandle;
@@ -36,6 +37,7 @@ pub struct Node {
     /// Holds the node's files outside its own file system; the scripts name them.
     pub(super) folder: PathBuf,
     pub(super) firmware: ProcessHandle,
+    pub(super) cable: Cable,
     pub(super) client: Client,
 }
 
@@ -88,6 +90,18 @@ impl Node {
     /// Shuts the node down in order, without telling the cluster. The node stays off until [`Node::power_on`].
     pub async fn stop(&self) -> anyhow::Result<()> {
         self.end_with(Signal::USR2).await
+    }
+
+    /// Cuts the node's network off: its Pods go on, and neither they nor its kubelet reach anything outside of it.
+    pub async fn unplug(&self) -> anyhow::Result<()> {
+        let failed = || format!("failed to unplug node {}", self.name);
+        self.cable.set(false).await.with_context(failed)
+    }
+
+    /// Connects a node that was unplugged.
+    pub async fn plug_in(&self) -> anyhow::Result<()> {
+        let failed = || format!("failed to plug node {} in", self.name);
+        self.cable.set(true).await.with_context(failed)
     }
 
     /// Changes what the next boot of a node that is off finds: /etc/kairos-release, and the marker file in /run/cos.
@@ -196,11 +210,16 @@ impl Node {
             "process {pid} is not the init of node {}: not touched",
             self.name
         );
+        let power_cut = self.folder.join("power-cut");
         if signal == Signal::KILL {
             // Tells the firmware how to read what comes.
-            fs::write(self.folder.join("power-cut"), "").with_context(failed)?;
+            fs::write(&power_cut, "").with_context(failed)?;
         }
-        pidfd_send_signal(&process, signal).with_context(failed)?;
+        if let Err(error) = pidfd_send_signal(&process, signal) {
+            // It ended by itself in between, and its next end is no power cut.
+            fs::remove_file(&power_cut).ok();
+            return Err(error).with_context(failed);
+        }
         self.until(
             |boots| boots.last().is_some_and(|boot| boot.end.is_some()),
             "end",

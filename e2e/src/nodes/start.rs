@@ -268,7 +268,7 @@ impl MachineRoom {
         };
         write_files(&folder, &config)
             .with_context(|| format!("failed to write the files of node {}", spec.name))?;
-        network::connect(
+        let cable = network::connect(
             guard,
             &self.folder.join("network.sh"),
             control_plane.network_namespace,
@@ -301,6 +301,7 @@ impl MachineRoom {
             address,
             folder,
             firmware,
+            cable,
             client: control_plane.client.clone(),
         })
     }

@@ -8,7 +8,12 @@
     reason = "a test ends at the first surprise"
 )]
 
+#[path = "../sim_crash/chance.rs"]
+mod chance;
+mod power;
+mod private;
 mod site;
+mod stall;
 mod workload;
 
 use std::time::Duration;
@@ -57,6 +62,14 @@ async fn node_ops_drain_and_reboot_real_nodes() {
     the_example_reboots_node_after_node_and_keeps_the_budget(&site).await;
     a_failed_command_reboots_nothing_and_a_corrected_operation_follows(&site).await;
     power_that_fails_in_the_command_means_a_retry_and_one_reboot(&site).await;
+    // One is busy with a worker, the other with the control-plane node, and both mostly wait.
+    tokio::join!(
+        stall::a_kubelet_that_stalls_before_its_report_is_given_no_permission_to_reboot(&site),
+        private::a_private_image_tells_why_it_is_not_pulled_and_runs_with_its_secret(&site),
+    );
+    power::power_that_fails_at_any_moment_ends_in_one_reboot_or_a_clear_failure(&site).await;
+
+    site.assert_given_back().await;
 
     let after = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert_eq!(after, machine, "the machine itself has rebooted");

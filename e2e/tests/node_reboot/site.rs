@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_types::nodeop::{NodeOp, NodeOpStatus, Phase};
+use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus, Phase};
 use e2e::cluster::Cluster;
 use e2e::nodes::{Boot, End, Node as TestNode, RealNodes};
 use k8s_openapi::api::batch::v1::Job;
@@ -19,7 +19,7 @@ pub(crate) struct Site<'a> {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     cluster: &'a Cluster,
-    nodes: &'a RealNodes,
+    pub(crate) nodes: &'a RealNodes,
 }
 
 impl<'a> Site<'a> {
@@ -57,6 +57,41 @@ impl<'a> Site<'a> {
             .create(&PostParams::default(), &node_op)
             .await
             .unwrap();
+    }
+
+    pub(crate) async fn status(&self, name: &str) -> NodeOpStatus {
+        let found = self.node_ops().get(name).await.unwrap();
+        found.status.unwrap_or_default()
+    }
+
+    /// The node's entry once it `holds`.
+    pub(crate) async fn entry(
+        &self,
+        name: &str,
+        node: &str,
+        what: &str,
+        holds: impl Fn(&NodeStatus) -> bool,
+    ) -> NodeStatus {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let status = self.status(name).await;
+            if let Some(entry) = status.node_statuses.get(node).filter(|entry| holds(entry)) {
+                return entry.clone();
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{name}, {node}: {what}: not within {PATIENCE:?}: {status:#?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The reboot Pods of this operation.
+    pub(crate) async fn reboot_pods(&self, name: &str) -> Vec<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let selector = format!("kairos.io/reboot=true,kairos.io/nodeop={name}");
+        let selector = ListParams::default().labels(&selector);
+        pods.list(&selector).await.unwrap().items
     }
 
     /// The status once the operation has ended and its finalizer is gone.

@@ -10,6 +10,7 @@
     reason = "a test ends at the first surprise"
 )]
 
+mod chance;
 #[path = "../sim_nodeop/world/history.rs"]
 #[expect(
     dead_code,
@@ -19,11 +20,7 @@ mod history;
 mod machines;
 mod rig;
 
-use std::time::Duration;
-
-use proptest::strategy::{Strategy as _, ValueTree as _};
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-
+use chance::{Moments, from_environment};
 use rig::{Kill, Rig, Story};
 
 /// Random moments, unless `KAIROS_E2E_KILLS` says otherwise.
@@ -32,19 +29,10 @@ const KILLS: usize = 30;
 const WHOLE_KILLS: usize = 4;
 /// Of an operation that reboots, every so many writes are tried.
 const STRIDE: usize = 23;
-/// The seed of an ordinary run.
-const SEED: u64 = 20_261_124;
 /// An undisturbed run takes about this long.
 const RUN_MILLISECONDS: u64 = 3000;
 /// The same for an operation with checks, drain and reboot.
 const WHOLE_MILLISECONDS: u64 = 12_000;
-
-fn from_environment<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
-    let given = std::env::var(name).ok();
-    given
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(otherwise)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_before_or_after_any_write_changes_nothing() {
@@ -95,22 +83,15 @@ async fn a_kill_at_any_moment_of_an_operation_that_reboots_changes_nothing() {
 }
 
 async fn at_random_moments(story: Story, within: u64, kills: usize) {
-    let seed = from_environment("KAIROS_E2E_SEED", SEED);
+    let mut moments = Moments::new();
+    let seed = moments.seed;
     let kills = from_environment("KAIROS_E2E_KILLS", kills);
     eprintln!("seed {seed}, {kills} kills");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let rig = Rig::start(story).await;
     for number in 0..kills {
-        let millis = (0..within).new_tree(&mut runner).unwrap().current();
-        let kill = Kill::At(Duration::from_millis(millis));
-        rig.run(
-            &format!("kill {number} of seed {seed}: {kill:?}"),
-            Some(kill),
-        )
-        .await;
+        let kill = Kill::At(moments.next(within));
+        let what = format!("kill {number} of seed {seed}: {kill:?}");
+        rig.run(&what, Some(kill)).await;
     }
     rig.check_audit_log();
 }

@@ -2,13 +2,17 @@
 
 use api_types::nodeop::NodeOp;
 use k8s_openapi::api::core::v1::Node;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 
 use super::{MANAGER, Requests, display, refusal, within};
-use crate::claim::Holder;
+use crate::claim::{Holder, holders};
 use crate::error::Result;
+use crate::watched::WatchedNode;
+
+/// Nodes per answer when all are asked for.
+const PAGE: u32 = 500;
 
 /// What became of a guarded write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,31 @@ pub async fn patch_orphan(
     patch: &Value,
 ) -> Result<Guarded> {
     write(requests, &holder.display(), name, patch).await
+}
+
+/// The nodes that name `me`, as the API server holds them now: a cache may not show a claim yet that was just taken.
+pub async fn held_by(requests: &Requests, me: &Holder) -> Result<Vec<WatchedNode>> {
+    let api: Api<WatchedNode> = Api::all(requests.clients.api.clone());
+    let action = format!("look for nodes of nodeop {}", me.display());
+    let mut held = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = within(requests, &action, api.list_metadata(&params)).await?;
+        for found in page.items {
+            let name = found.name_any();
+            let found = WatchedNode {
+                metadata: found.metadata,
+                ..WatchedNode::default()
+            };
+            if holders(&found).any(|holder| holder == *me) {
+                held.extend(within(requests, &action, api.get_opt(&name)).await?);
+            }
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok(held),
+        }
+    }
 }
 
 async fn write(requests: &Requests, whose: &str, name: &str, patch: &Value) -> Result<Guarded> {

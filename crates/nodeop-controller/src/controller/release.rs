@@ -11,7 +11,7 @@ use operator_runtime::events::{Notice, NoticeKind};
 use super::pass::{Next, read_live};
 use super::{Context, WatchedNodeOp};
 use crate::apply::hold::{self, Version};
-use crate::apply::nodes::{Guarded, patch_node};
+use crate::apply::nodes::{Guarded, held_by, patch_node};
 use crate::apply::{place, pods};
 use crate::claim::{Holder, release_patch};
 use crate::decide::{Deletion, delete, is_held};
@@ -49,7 +49,8 @@ pub(super) async fn release(watched: &WatchedNodeOp, context: &Context) -> Resul
             Duration::try_from(wait).unwrap_or(AFTER_CONFLICT),
         ));
     }
-    if changed {
+    let clean = !changed && give_back_rest(context, &node_op, |_| true).await?;
+    if !clean {
         return Ok(Next::After(AFTER_CONFLICT));
     }
     let gone = [FINALIZER_NODEOP, FINALIZER_KAIROS_OPERATOR_NODEOP];
@@ -83,21 +84,35 @@ async fn give_back(
     Ok(again)
 }
 
+/// Gives back what no cache has shown yet, such as a claim whose answer came a moment ago, or was lost. Whether nothing is
+/// left now.
+async fn give_back_rest(
+    context: &Context,
+    node_op: &NodeOp,
+    uncordon: impl Fn(&str) -> bool,
+) -> Result<bool> {
+    let me = Holder::of(node_op);
+    for node in held_by(&context.requests, &me).await? {
+        let Some(patch) = release_patch(&node, &me, uncordon(node.name())) else {
+            continue;
+        };
+        if patch_node(&context.requests, node_op, node.name(), &patch).await? == Guarded::Changed {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Lets go of an operation that has ended: claims that a lost answer may have left, then the finalizer.
 pub(super) async fn conclude(context: &Context, node_op: &NodeOp) -> Result<Guarded> {
     forget_rounds(context, &node_op.uid().unwrap_or_default());
     if !is_held(node_op) {
         return Ok(Guarded::Done);
     }
-    let me = Holder::of(node_op);
-    for node in context.caches.nodes.state() {
-        // A cordon is kept only where a node failed: its result decided on that.
-        if let Some(patch) = release_patch(&node, &me, !has_failed(node_op, node.name()))
-            && patch_node(&context.requests, node_op, node.name(), &patch).await?
-                == Guarded::Changed
-        {
-            return Ok(Guarded::Changed);
-        }
+    // A cordon is kept only where a node failed: its result decided on that.
+    let uncordon = |node: &str| !has_failed(node_op, node);
+    if !give_back_rest(context, node_op, uncordon).await? {
+        return Ok(Guarded::Changed);
     }
     if may_hold_place(context, node_op)
         && place::free_place(&context.requests, node_op).await? == Guarded::Changed

@@ -87,7 +87,11 @@ impl Advance<'_> {
             self.acts.push(Act::CreateJob(name.to_owned()));
             return Flow::Stay;
         }
-        if self.waits(entry, node) || !self.has_place(name, node) {
+        if self.waits(entry, node) {
+            self.forget_preflight(name);
+            return Flow::Stay;
+        }
+        if !self.has_place(name, node) {
             return Flow::Stay;
         }
         if spec.preflight.is_some() {
@@ -96,8 +100,15 @@ impl Advance<'_> {
         self.claim(name, entry, node)
     }
 
-    /// Whether an obstacle holds the node up; it is noted.
+    /// Whether an obstacle holds the node up, or nothing new may be started; it is noted.
     fn waits(&mut self, entry: &mut NodeStatus, node: &WatchedNode) -> bool {
+        if self.spec().paused && !holds(node, &self.me, self.spec().cordons()) {
+            note(
+                entry,
+                "nothing was done on this node yet; it waits until spec.paused is false",
+            );
+            return true;
+        }
         let Some(obstacle) = obstacle(self.snapshot, node) else {
             return false;
         };
@@ -130,6 +141,8 @@ impl Advance<'_> {
         };
         let pod = self.check_pod(name, Check::Preflight);
         match pod.map(|pod| (pod, pod.progress())) {
+            // That of an earlier try, or somebody took it away: another one comes when it is gone.
+            Some((pod, _)) if pod.is_terminating() => {}
             Some((pod, PodProgress::Succeeded)) if pod.last_words().is_empty() => {
                 if self.spec().disrupts() {
                     return self.claim(name, entry, node);
@@ -164,6 +177,14 @@ impl Advance<'_> {
         Flow::Stay
     }
 
+    /// What the preflight saw may be out of date when a wait is over: it runs again then.
+    fn forget_preflight(&mut self, name: &str) {
+        let pod = self.check_pod(name, Check::Preflight);
+        if let Some(pod) = pod.filter(|pod| !pod.is_terminating()) {
+            self.acts.push(Act::DeletePod(pod.name().to_owned()));
+        }
+    }
+
     /// Takes the node: looks at its Pods first where it is to be drained, so that a Pod which must not be evicted fails
     /// the node before anything is touched.
     fn claim(&mut self, name: &str, entry: &mut NodeStatus, node: &WatchedNode) -> Flow {
@@ -175,10 +196,7 @@ impl Advance<'_> {
             return self.go(entry, NodeStep::Claimed);
         }
         if self.waits(entry, node) {
-            // What the preflight saw may be out of date when the wait is over.
-            if let Some(pod) = self.check_pod(name, Check::Preflight) {
-                self.acts.push(Act::DeletePod(pod.name().to_owned()));
-            }
+            self.forget_preflight(name);
             let message = entry.message.take();
             self.go(entry, NodeStep::Reserved);
             entry.message = message;

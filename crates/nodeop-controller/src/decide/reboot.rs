@@ -52,12 +52,15 @@ impl Advance<'_> {
         entry: &mut NodeStatus,
         node: &WatchedNode,
     ) -> Flow {
-        self.keeps_claim(name, entry, node);
+        let claimed = self.keeps_claim(name, entry, node);
         if self.spec().paused {
             note(
                 entry,
                 "the command succeeded; the reboot waits until spec.paused is false",
             );
+            return Flow::Stay;
+        }
+        if !claimed {
             return Flow::Stay;
         }
         if let Some(other) = self.unsafe_to_leave(name, node) {
@@ -122,8 +125,9 @@ impl Advance<'_> {
             );
             return self.fail(name, entry, Uncordon::Never, &message);
         }
-        self.keeps_claim(name, entry, node);
-        if !is_back {
+        // Lost just now, the node may be another operation's: its reboot is not ours to permit until it is claimed again.
+        let claimed = self.keeps_claim(name, entry, node);
+        if claimed && !is_back {
             self.permit(name, entry, node, &left);
         }
         Flow::Stay

@@ -8,7 +8,7 @@ use super::advance::{Advance, Flow, LOOK_AGAIN, Uncordon, note};
 use super::enter::cause_of;
 use crate::build::names::reboot_pod_name;
 use crate::drain::{DrainState, Mode};
-use crate::watched::{JobOutcome, PodProgress, WatchedNode};
+use crate::watched::{JobOutcome, PodProgress, WatchedNode, WatchedPod};
 
 /// How long the reboot Pod may take to start. Nothing has run by then, so the node is given back.
 const REBOOT_POD_SECONDS: i64 = 600;
@@ -204,9 +204,14 @@ impl<'a> Advance<'a> {
                 if entry.step.is_none() || entry.phase != api_types::nodeop::NodePhase::Running {
                     self.go(entry, NodeStep::Running);
                 }
-                match self.job_obstacle(job.name()) {
-                    Some(obstacle) => note(entry, &format!("the Pod cannot start: {obstacle}")),
-                    None => entry.message = None,
+                // A deadline takes the Pod away before the Job says that it has failed: what kept the Pod from starting
+                // is then the cause, so it stays.
+                let pod = self.pod_of_job(job.name());
+                if let Some(pod) = pod.filter(|pod| !pod.is_terminating()) {
+                    match pod.obstacle() {
+                        Some(obstacle) => note(entry, &format!("the Pod cannot start: {obstacle}")),
+                        None => entry.message = None,
+                    }
                 }
                 if self.spec().disrupts() {
                     self.keeps_claim(name, entry, node);
@@ -233,14 +238,14 @@ impl<'a> Advance<'a> {
         self.fail(name, entry, Uncordon::AsAsked, message)
     }
 
-    /// Why the Job's Pod does not start, as far as its newest Pod says.
-    fn job_obstacle(&self, job: &str) -> Option<String> {
+    /// The Job's newest Pod.
+    fn pod_of_job(&self, job: &str) -> Option<&WatchedPod> {
         let pods = self.snapshot.pods.values().filter(|pod| {
             pod.controller_owner()
                 .is_some_and(|owner| owner.kind == "Job" && owner.name == job)
         });
-        pods.max_by_key(|pod| pod.created().map(|time| time.0))?
-            .obstacle()
+        let newest = pods.max_by_key(|pod| pod.created().map(|time| time.0));
+        newest.map(AsRef::as_ref)
     }
 }
 

@@ -54,6 +54,53 @@ fn a_claim_that_comes_between_preflight_and_claim_sends_the_node_back_and_the_pr
 }
 
 #[test]
+fn a_paused_operation_takes_no_node_that_it_has_only_waited_for() {
+    for preflight in ["", "\npreflight: {command: [check]}"] {
+        let spec = format!("command: [run]\ncordon: true{preflight}");
+        let mut world = World::new(&spec, workers(&["a"]));
+        // It is reserved; before it is claimed, another operation takes the node.
+        world.pass();
+        if !preflight.is_empty() {
+            world.end_check("a", Check::Preflight, "Succeeded", "");
+        }
+        world.node_mut("a").metadata.annotations = None;
+        world.node_mut("a").spec.unschedulable = false;
+        world.claims.insert("a".to_owned(), "shop/other".to_owned());
+        world.settle();
+        assert_eq!(world.step("a"), Some(NodeStep::Reserved));
+        let old = world.check_exists("a", Check::Preflight);
+        assert!(!old, "what it saw may be out of date after the wait");
+        world.op.spec.paused = true;
+        world.claims.clear();
+        world.settle();
+        assert!(!world.is_claimed("a") && !world.is_cordoned("a"));
+        assert!(world.jobs.is_empty() && !world.check_exists("a", Check::Preflight));
+        assert!(world.message("a").contains("spec.paused"));
+        world.op.spec.paused = false;
+        world.settle();
+        let goes_on = world.is_claimed("a") || world.check_exists("a", Check::Preflight);
+        assert!(goes_on, "{:?}", world.entry("a"));
+    }
+}
+
+#[test]
+fn a_pause_during_the_preflight_is_kept_before_anything_is_touched() {
+    let spec = "command: [run]\ncordon: true\npreflight: {command: [check]}";
+    let mut world = World::new(spec, workers(&["a"]));
+    world.settle();
+    world.op.spec.paused = true;
+    world.end_check("a", Check::Preflight, "Succeeded", "");
+    world.settle();
+    assert!(!world.is_claimed("a"));
+    world.op.spec.paused = false;
+    world.settle();
+    assert!(world.check_exists("a", Check::Preflight), "it looks again");
+    world.end_check("a", Check::Preflight, "Succeeded", "");
+    world.settle();
+    assert!(world.is_claimed("a"));
+}
+
+#[test]
 fn a_node_with_an_active_job_of_another_operation_is_not_disturbed_but_plain_commands_are_not_held_up()
  {
     let mut world = World::new("command: [run]\nrebootOnSuccess: true", workers(&["a"]));

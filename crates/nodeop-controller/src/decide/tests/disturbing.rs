@@ -164,6 +164,8 @@ impl Walk {
                     self.sentinels.contains(node),
                     "{node}: permitted before the command succeeded"
                 );
+                let ours = world.is_claimed(node) && !world.claims.contains_key(node);
+                assert!(ours, "{node}: permitted without a claim");
             }
             _ => {}
         }

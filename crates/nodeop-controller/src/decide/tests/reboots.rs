@@ -208,6 +208,45 @@ fn a_reboot_waits_for_the_job_of_another_operation() {
 }
 
 #[test]
+fn a_node_that_another_operation_has_claimed_meanwhile_is_not_rebooted_under_it() {
+    let mut world = world("");
+    world.settle();
+    // The Node object was made anew, and another operation was faster.
+    let other = "operator.kairos.io/claimed-by".to_owned();
+    world.node_mut("a").metadata.annotations = Some([(other, "shop/other@uid-2".into())].into());
+    world.claims.insert("a".to_owned(), "shop/other".to_owned());
+    world.end_job_in_boot("a", OLD);
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::AwaitingReboot));
+    assert!(world.message("a").contains("shop/other"));
+    assert_eq!(world.reboot_pod("a").unwrap().authorized(), None);
+    world.claims.clear();
+    world.node_mut("a").metadata.annotations = None;
+    world.settle();
+    assert!(world.is_claimed("a") && world.is_cordoned("a"));
+    assert_eq!(world.reboot_pod("a").unwrap().authorized(), Some(OLD));
+}
+
+#[test]
+fn a_claim_lost_before_the_permission_is_given_is_taken_back_first() {
+    let mut world = world("");
+    world.settle();
+    world.end_job_in_boot("a", OLD);
+    // The status is written, and the controller dies before it gives the permission.
+    world.second += 2;
+    let plan = world.plan(&Rehearsal::Passed);
+    world.op.status = Some(plan.status);
+    assert_eq!(world.step("a"), Some(NodeStep::Rebooting));
+    world.node_mut("a").metadata.annotations = None;
+    world.claims.insert("a".to_owned(), "shop/other".to_owned());
+    world.settle();
+    assert_eq!(world.reboot_pod("a").unwrap().authorized(), None);
+    world.claims.clear();
+    world.settle();
+    assert_eq!(world.reboot_pod("a").unwrap().authorized(), Some(OLD));
+}
+
+#[test]
 fn verify_runs_after_the_proof_and_under_the_cordon() {
     let mut world = permitted("verify: {command: [check]}");
     world.boot("a", NEW);

@@ -272,7 +272,13 @@ fn a_job_that_ends_by_its_deadline_tells_what_kept_its_pod_from_starting() {
     world.pods.push(pod);
     world.settle();
     assert!(world.message("a").contains("ImagePullBackOff"));
+    // The Job's controller takes the Pod away first, and says later that the Job has failed.
+    let pod = world.pods.last_mut().unwrap();
+    pod.metadata.deletion_timestamp = Some(time(world.second));
+    pod.status = serde_json::from_value(serde_json::json!({"phase": "Failed"})).unwrap();
+    world.settle();
     world.pods.clear();
+    world.settle();
     world.end_job("a", "Failed");
     world.settle();
     assert!(

@@ -1,0 +1,156 @@
+//! What a cache shows of a node that seems to be back from its reboot is asked for again.
+//!
+//! A cache may lag behind: it may show the boot *before* the one that the command ended in, as after a power loss while the
+//! command ran, and that differs from the boot to leave as well as the one after it does. Success is claimed of the Node as
+//! the API server holds it now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api_types::nodeop::{NodeOpStatus, NodeStatus, NodeStep};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::Api;
+
+use super::READS_IN_FLIGHT;
+use crate::apply::{Requests, within};
+use crate::decide::is_finished;
+use crate::error::Result;
+use crate::watched::WatchedNode;
+
+/// Replaces each Node that would prove a reboot by what the API server holds.
+pub(super) async fn confirm(
+    requests: &Requests,
+    status: &NodeOpStatus,
+    nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
+) -> Result<()> {
+    let api: Api<WatchedNode> = Api::all(requests.clients.api.clone());
+    let reads: Vec<_> = status
+        .node_statuses
+        .iter()
+        .filter(|(name, entry)| nodes.get(*name).is_some_and(|node| seems_back(entry, node)))
+        .map(|(name, _)| read(requests, api.clone(), name.clone()))
+        .collect();
+    let found: Vec<(String, Option<WatchedNode>)> = stream::iter(reads)
+        .buffer_unordered(READS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    for (name, node) in found {
+        match node {
+            Some(node) => nodes.insert(name, Arc::new(node)),
+            None => nodes.remove(&name),
+        };
+    }
+    Ok(())
+}
+
+async fn read(
+    requests: &Requests,
+    api: Api<WatchedNode>,
+    name: String,
+) -> Result<(String, Option<WatchedNode>)> {
+    let action = format!("get node {name}");
+    let mut node = within(requests, &action, api.get_opt(&name)).await?;
+    if let Some(node) = &mut node {
+        node.trim();
+    }
+    Ok((name, node))
+}
+
+fn seems_back(entry: &NodeStatus, node: &WatchedNode) -> bool {
+    let boot = &node.status.node_info.boot_id;
+    entry.step == Some(NodeStep::Rebooting)
+        && !is_finished(entry)
+        && !boot.is_empty()
+        && entry.boot_id.as_ref() != Some(boot)
+        && node.readiness().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use api_types::nodeop::NodePhase;
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use operator_runtime::client::Clients;
+    use operator_runtime::lease::Leadership;
+
+    use super::*;
+    use crate::testing::{by_name, node};
+
+    const BEFORE: &str = "00000000-0000-4000-8000-000000000000";
+    const LEFT: &str = "11111111-1111-4111-8111-111111111111";
+
+    fn in_boot(name: &str, boot: &str) -> WatchedNode {
+        let mut node = node(name, &[]);
+        node.status.node_info.boot_id = boot.to_owned();
+        node
+    }
+
+    fn entry(step: NodeStep) -> NodeStatus {
+        NodeStatus {
+            phase: NodePhase::Running,
+            step: Some(step),
+            boot_id: Some(LEFT.to_owned()),
+            ..NodeStatus::default()
+        }
+    }
+
+    /// An API server that holds each Node in the boot to leave. Returns the names it was asked for.
+    async fn confirmed(
+        status: &NodeOpStatus,
+        nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
+    ) -> Vec<String> {
+        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let client = Client::new(service, "default");
+        let requests = Requests {
+            clients: Clients {
+                api: client.clone(),
+                without_retry: client,
+            },
+            timeout: Duration::from_secs(5),
+            leadership: Leadership::always(),
+            lease_namespace: "kairos-operator".to_owned(),
+        };
+        let server = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            while let Some((request, responder)) = handle.next_request().await {
+                let name = request.uri().path().rsplit('/').next().unwrap().to_owned();
+                let body = serde_json::to_vec(&in_boot(&name, LEFT)).unwrap();
+                responder.send_response(Response::new(Body::from(body)));
+                asked.push(name);
+            }
+            asked
+        });
+        confirm(&requests, status, nodes).await.unwrap();
+        drop(requests);
+        server.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_boot_that_only_a_late_cache_shows_proves_no_reboot() {
+        let mut nodes = by_name(
+            vec![
+                in_boot("late", BEFORE),
+                in_boot("up", LEFT),
+                in_boot("other", BEFORE),
+            ],
+            WatchedNode::name,
+        );
+        let status = NodeOpStatus {
+            node_statuses: [
+                ("late", NodeStep::Rebooting),
+                ("up", NodeStep::Rebooting),
+                ("other", NodeStep::Running),
+            ]
+            .map(|(name, step)| (name.to_owned(), entry(step)))
+            .into(),
+            ..NodeOpStatus::default()
+        };
+        let asked = confirmed(&status, &mut nodes).await;
+        assert_eq!(asked, ["late"], "only who would be proven is asked for");
+        assert_eq!(nodes["late"].status.node_info.boot_id, LEFT);
+        assert_eq!(nodes["other"].status.node_info.boot_id, BEFORE);
+    }
+}
