@@ -172,18 +172,29 @@ async fn thousands_of_nodes_that_join_at_once_are_labelled_once_each_with_few_po
         "an idle labeller writes nothing but its lease"
     );
 
-    join_at_once(&client, (0..AT_ONCE).map(|index| format!("new-{index}"))).await;
+    grow(&client, &history, &mut running, start).await;
+}
+
+/// A hundred nodes more at once, and then some at an even rate: each is labelled soon.
+async fn grow(
+    client: &Client,
+    history: &History,
+    running: &mut ProcessHandle,
+    start: impl Fn() -> ProcessHandle,
+) {
+    let before = history.labelled();
+    join_at_once(client, (0..AT_ONCE).map(|index| format!("new-{index}"))).await;
     let mut turn = tokio::time::interval(Duration::from_millis(1000 / PER_SECOND));
     for index in 0..ONE_BY_ONE {
         turn.tick().await;
-        join(&client, format!("later-{index}")).await;
+        join(client, format!("later-{index}")).await;
     }
-    let all = count + AT_ONCE + ONE_BY_ONE;
-    wait_for_labelled(&history, all, &mut running, start).await;
+    let all = before + AT_ONCE + ONE_BY_ONE;
+    wait_for_labelled(history, all, running, start).await;
     let seen = history.seen();
     let delays = seen.delays(|name| !name.starts_with("kairos-"));
     eprintln!(
-        "{AT_ONCE} nodes that joined {count} others at once, and {ONE_BY_ONE} more at {PER_SECOND} per second: from Ready to \
+        "{AT_ONCE} nodes that joined {before} others at once, and {ONE_BY_ONE} more at {PER_SECOND} per second: from Ready to \
          labelled: p50 {:.1} s, p99 {:.1} s, longest {:.1} s; at most {} Pods in flight",
         percentile(&delays, 50).as_secs_f32(),
         percentile(&delays, 99).as_secs_f32(),
