@@ -115,8 +115,14 @@ async fn real_nodes_are_labelled_with_what_they_are_and_again_after_a_reboot() {
     let specs = [
         NodeSpec::new("kairos")
             .kairos_release(release("v3.5.0"))
+            .boot_state(BootState::Active),
+        NodeSpec::new("trusted-boot")
+            .kairos_release(release("v3.5.0"))
+            .boot_state(BootState::Unknown)
             .marker(BootState::Active),
-        NodeSpec::new("without-markers").kairos_release(release("v3.4.0")),
+        NodeSpec::new("without-markers")
+            .kairos_release(release("v3.4.0"))
+            .boot_state(BootState::Unknown),
         NodeSpec::new("debian"),
         NodeSpec::new("broken").kairos_release("KAIROS_ID=$(id)\n"),
     ];
@@ -146,7 +152,7 @@ async fn real_nodes_are_labelled_with_what_they_are_and_again_after_a_reboot() {
         .argument("--detect-deadline-seconds=10");
     let running = controller.start(&cluster).unwrap();
 
-    labels_a_kairos_node_by_its_own_files(&site).await;
+    labels_kairos_nodes_by_their_own_files(&site).await;
     leaves_a_node_without_kairos_unlabelled(&site).await;
     tells_of_a_file_that_cannot_be_read(&site).await;
     finds_out_that_there_are_no_marker_files_and_makes_none(&site, &nodes).await;
@@ -157,23 +163,26 @@ async fn real_nodes_are_labelled_with_what_they_are_and_again_after_a_reboot() {
     assert!(running.exit().is_none(), "{}", running.log_tail(20));
 }
 
-async fn labels_a_kairos_node_by_its_own_files(site: &Site) {
-    let node = site
-        .until("kairos", "labelled with its boot state", |node| {
-            labels(node).get("boot-state") == Some(&"active")
-        })
-        .await;
-    let expected = [
-        ("boot-state", "active"),
-        ("flavor", "ubuntu"),
-        ("id", "kairos"),
-        ("managed", "true"),
-        ("release", "v3.5.0"),
-    ];
-    assert_eq!(labels(&node), expected.into());
-    let annotations = node.metadata.annotations.as_ref().unwrap();
-    assert_eq!(annotations["kairos.io/version"], "v3.5.0 of today");
-    assert_eq!(record(&node)["markers"], "read");
+/// The boot state of one is on its kernel command line, that of the other in its marker files.
+async fn labels_kairos_nodes_by_their_own_files(site: &Site) {
+    for (name, markers) in [("kairos", json!(null)), ("trusted-boot", json!("read"))] {
+        let node = site
+            .until(name, "labelled with its boot state", |node| {
+                labels(node).get("boot-state") == Some(&"active")
+            })
+            .await;
+        let expected = [
+            ("boot-state", "active"),
+            ("flavor", "ubuntu"),
+            ("id", "kairos"),
+            ("managed", "true"),
+            ("release", "v3.5.0"),
+        ];
+        assert_eq!(labels(&node), expected.into(), "{name}");
+        let annotations = node.metadata.annotations.as_ref().unwrap();
+        assert_eq!(annotations["kairos.io/version"], "v3.5.0 of today");
+        assert_eq!(record(&node)["markers"], markers, "{name}");
+    }
 }
 
 async fn leaves_a_node_without_kairos_unlabelled(site: &Site) {
@@ -282,23 +291,37 @@ async fn is_idle_afterwards(cluster: &Cluster) {
 }
 
 async fn follows_a_reboot_into_another_version(site: &Site, nodes: &RealNodes) {
-    let node = nodes.get("kairos").unwrap();
-    node.stop().await.unwrap();
-    node.change_system(&release("v3.6.0"), BootState::Passive)
-        .unwrap();
-    node.power_on().await.unwrap();
-    let labelled = site
-        .until("kairos", "labelled as its new system", |node| {
-            labels(node).get("release") == Some(&"v3.6.0")
-        })
-        .await;
-    assert_eq!(
-        labels(&labelled).get("boot-state"),
-        Some(&"passive"),
-        "both change in one write"
+    let (kairos, trusted) = (
+        nodes.get("kairos").unwrap(),
+        nodes.get("trusted-boot").unwrap(),
     );
-    let annotations = labelled.metadata.annotations.as_ref().unwrap();
-    assert_eq!(annotations["kairos.io/version"], "v3.6.0 of today");
+    for node in [kairos, trusted] {
+        node.stop().await.unwrap();
+    }
+    kairos
+        .change_system(&release("v3.6.0"), BootState::Passive)
+        .unwrap();
+    trusted
+        .change_system(&release("v3.6.0"), BootState::Unknown)
+        .unwrap();
+    trusted.change_marker(BootState::Recovery).unwrap();
+    for node in [kairos, trusted] {
+        node.power_on().await.unwrap();
+    }
+    for (name, boot_state) in [("kairos", "passive"), ("trusted-boot", "recovery")] {
+        let labelled = site
+            .until(name, "labelled as its new system", |node| {
+                labels(node).get("release") == Some(&"v3.6.0")
+            })
+            .await;
+        assert_eq!(
+            labels(&labelled).get("boot-state"),
+            Some(&boot_state),
+            "{name}: both change in one write"
+        );
+        let annotations = labelled.metadata.annotations.as_ref().unwrap();
+        assert_eq!(annotations["kairos.io/version"], "v3.6.0 of today");
+    }
     site.until_no_pod_is_left().await;
 }
 

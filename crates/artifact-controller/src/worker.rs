@@ -16,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use operator_runtime::names::cut_text;
 
 use crate::recipe::{KEY, Recipe};
 use crate::texts::TextError;
@@ -29,6 +30,10 @@ pub use root::is_kairos;
 
 /// Environment variable with the name of the build that the Pod is for.
 pub const BUILD_ENV: &str = "KAIROS_BUILD";
+
+/// Longest last words of a step that failed, in bytes. Errors begin with their place, and may quote values as long as a
+/// Secret; of longer words the kubelet and the controller keep the end.
+const LONGEST_ERROR: usize = 1000;
 
 /// A step of the worker failed. The message becomes the container's last words, and through them the `OSArtifact`'s.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,13 @@ pub enum WorkerError {
 
 /// Result of a step.
 pub type Result<T, E = WorkerError> = std::result::Result<T, E>;
+
+impl WorkerError {
+    /// The error as a container's last words: its end is cut off where it is too long.
+    pub fn last_words(&self) -> String {
+        cut_text(&self.to_string(), LONGEST_ERROR)
+    }
+}
 
 /// Adds what was tried to an error of the system.
 fn file<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T> {

@@ -1,6 +1,6 @@
 //! The detection inside a Pod: reads the host's files and leaves the outcome as termination message.
 //!
-//! The host's folders /etc, /usr and, where asked for, /run/cos are mounted read-only beneath one folder. The kernel
+//! The host's /etc, /usr, /proc/cmdline and, where asked for, /run/cos are mounted read-only beneath one folder. The kernel
 //! resolves every link as if that folder were the root, so no link of the host leads into this container or to other files
 //! of the host. Talks to nobody, needs no token.
 
@@ -22,13 +22,9 @@ const LONGEST_COMMAND_LINE: usize = 16 * 1024;
 /// Where to read and where to write.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DetectArgs {
-    /// Folder beneath which the host's /etc, /usr and /run/cos are mounted.
+    /// Folder beneath which the host's /etc, /usr, /proc/cmdline and /run/cos are mounted.
     #[arg(long, default_value = "/host")]
     pub host: PathBuf,
-
-    /// The kernel command line. The kernel is the host's, so the container's own file says the same.
-    #[arg(long, default_value = "/proc/cmdline")]
-    pub command_line: PathBuf,
 
     /// File that the kubelet takes the termination message from.
     #[arg(long, default_value = "/dev/termination-log")]
@@ -38,7 +34,7 @@ pub struct DetectArgs {
 /// Detects what the host is and writes it down. Files that say nothing usable are an outcome too; an error means that the
 /// outcome could not be written.
 pub fn run(args: &DetectArgs) -> anyhow::Result<()> {
-    let outcome = evaluate(&find(&args.host, &args.command_line));
+    let outcome = evaluate(&find(&args.host));
     let message = encode(&outcome).context("failed to serialise the outcome")?;
     std::fs::write(&args.termination_log, message).with_context(|| {
         format!(
@@ -49,7 +45,7 @@ pub fn run(args: &DetectArgs) -> anyhow::Result<()> {
 }
 
 /// Reads everything that tells what the host is.
-pub fn find(host: &Path, command_line: &Path) -> Findings {
+pub fn find(host: &Path) -> Findings {
     let mut os_release = read(host, "etc/os-release");
     // os-release(5): a distribution may have the second file only. A link into a folder that is not mounted counts as none.
     if !matches!(os_release, File::Content(_)) {
@@ -72,14 +68,14 @@ pub fn find(host: &Path, command_line: &Path) -> Findings {
     Findings {
         kairos_release,
         os_release,
-        boot_state: boot_state(&read_command_line(command_line), &modes),
+        boot_state: boot_state(&read_command_line(host), &modes),
     }
 }
 
 /// A host that hides its command line is not refused: marker files may still tell, else the boot state is unknown.
-fn read_command_line(path: &Path) -> String {
+fn read_command_line(host: &Path) -> String {
     let mut bytes = Vec::new();
-    let Ok(file) = std::fs::File::open(path) else {
+    let Ok(file) = open(host, "proc/cmdline") else {
         return String::new();
     };
     let limit = u64::try_from(LONGEST_COMMAND_LINE).unwrap_or(u64::MAX);

@@ -74,14 +74,12 @@ fn run(case: &Case) -> Outcome {
     for (path, entry) in &case.files {
         write(&host, path, entry);
     }
-    let command_line = folder.path().join("cmdline");
-    std::fs::write(&command_line, &case.command_line).unwrap();
+    std::fs::create_dir_all(host.join("proc")).unwrap();
+    std::fs::write(host.join("proc/cmdline"), &case.command_line).unwrap();
     let message = folder.path().join("message");
     let status = Command::new(env!("CARGO_BIN_EXE_node-labeller-detect"))
         .arg("--host")
         .arg(&host)
-        .arg("--command-line")
-        .arg(&command_line)
         .arg("--termination-log")
         .arg(&message)
         .status()

@@ -44,7 +44,8 @@ pub struct AuditEvent {
 /// Who asked.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AuditUser {
-    /// The user's name, such as `system:serviceaccount:NAMESPACE:NAME`.
+    /// The user's name, such as `system:serviceaccount:NAMESPACE:NAME`; empty where nobody was recognised.
+    #[serde(default)]
     pub username: String,
 }
 
@@ -200,9 +201,11 @@ mod tests {
             + &line("ResponseComplete", "create", "jobs", 201)
             + &line("ResponseComplete", "create", "jobs", 409)
             + &line("ResponseComplete", "patch", "nodeops/status", 200)
+            + &line("ResponseComplete", "get", "pods", 401).replace("\"username\":\"u\"", "")
             + "{\"stage\":\"Resp";
         let audit = Audit::parse(&text).unwrap();
-        assert_eq!(audit.count(), 4);
+        assert_eq!(audit.count(), 5);
+        assert_eq!(audit.clone().code(401).events()[0].user.username, "");
         assert_eq!(audit.clone().verb("watch").count(), 1);
         assert_eq!(audit.clone().writes().count(), 3);
         assert_eq!(

@@ -41,6 +41,7 @@ pub struct Builder {
     stages: Option<String>,
     api_server_arguments: Vec<String>,
     controller_manager_arguments: Vec<String>,
+    simulator_arguments: Vec<String>,
 }
 
 impl Builder {
@@ -108,6 +109,13 @@ impl Builder {
         self
     }
 
+    /// Adds one argument to the simulator of nodes (kwok).
+    #[must_use]
+    pub fn simulator_argument(mut self, argument: impl Into<String>) -> Self {
+        self.simulator_arguments.push(argument.into());
+        self
+    }
+
     /// Builds what is missing (minutes, the first time), starts the cluster (seconds) and waits until it answers.
     pub async fn start(self) -> anyhow::Result<Cluster> {
         let full = self.control_plane == ControlPlane::Full;
@@ -158,7 +166,7 @@ impl Builder {
             launcher.scheduler()?;
         }
         if let Some((count, template)) = self.simulated {
-            launcher.kwok(self.stages.as_deref())?;
+            launcher.kwok(self.stages.as_deref(), &self.simulator_arguments)?;
             simulated::create(&client, (0..count).map(template)).await?;
         }
         progress(format!(

@@ -222,7 +222,7 @@ impl Launcher<'_> {
             .map(|_| ())
     }
 
-    pub(super) fn kwok(&self, stages: Option<&str>) -> anyhow::Result<()> {
+    pub(super) fn kwok(&self, stages: Option<&str>, added: &[String]) -> anyhow::Result<()> {
         let Some(program) = &self.programs.kwok else {
             return Ok(());
         };
@@ -238,6 +238,7 @@ impl Launcher<'_> {
                 .with_context(|| format!("failed to write {}", path.display()))?;
             arguments.push("--config=stages.yaml".to_owned());
         }
+        arguments.extend_from_slice(added);
         // Without a home, the user's own kwok settings stay out of it.
         let process = self
             .process("kwok", program, arguments)

@@ -104,17 +104,32 @@ impl Node {
         self.cable.set(true).await.with_context(failed)
     }
 
-    /// Changes what the next boot of a node that is off finds: /etc/kairos-release, and the marker file in /run/cos.
-    pub fn change_system(&self, kairos_release: &str, marker: BootState) -> anyhow::Result<()> {
-        let failed = || format!("failed to change the system of node {}", self.name);
+    /// Changes what the next boot of a node that is off finds: /etc/kairos-release and /proc/cmdline.
+    pub fn change_system(&self, kairos_release: &str, state: BootState) -> anyhow::Result<()> {
+        self.change("upper/etc/kairos-release", kairos_release)?;
+        self.change("cmdline", &state.command_line())
+    }
+
+    /// Changes which marker file the next boot of a node that is off finds in /run/cos.
+    pub fn change_marker(&self, state: BootState) -> anyhow::Result<()> {
+        self.ensure_off()?;
+        write_marker(&self.folder, state)
+            .with_context(|| format!("failed to change the marker file of node {}", self.name))
+    }
+
+    fn change(&self, file: &str, content: &str) -> anyhow::Result<()> {
+        self.ensure_off()?;
+        fs::write(self.folder.join(file), content)
+            .with_context(|| format!("failed to change {file} of node {}", self.name))
+    }
+
+    fn ensure_off(&self) -> anyhow::Result<()> {
         ensure!(
             self.boots()?.last().is_none_or(|boot| boot.end.is_some()),
             "node {} is on: stop it first",
             self.name
         );
-        fs::write(self.folder.join("upper/etc/kairos-release"), kairos_release)
-            .with_context(failed)?;
-        write_marker(&self.folder, marker).with_context(failed)
+        Ok(())
     }
 
     /// Boots a node that is off.

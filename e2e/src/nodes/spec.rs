@@ -83,15 +83,14 @@ impl NodeSpec {
         self
     }
 
-    /// Sets what /proc/cmdline tells.
+    /// Sets what /proc/cmdline tells. A container's own is the machine's: what runs in a Pod has to read the node's.
     #[must_use]
     pub fn boot_state(mut self, state: BootState) -> Self {
         self.boot_state = state;
         self
     }
 
-    /// Sets what the marker files in /run/cos tell. A container's own /proc/cmdline is the machine's, so these are what a
-    /// Pod can tell test nodes apart by.
+    /// Sets what the marker files in /run/cos tell.
     #[must_use]
     pub fn marker(mut self, state: BootState) -> Self {
         self.marker = Some(state);

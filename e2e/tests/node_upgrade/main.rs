@@ -6,6 +6,7 @@
     reason = "a test ends at the first surprise"
 )]
 
+mod labels;
 mod site;
 mod stages;
 
@@ -47,6 +48,8 @@ async fn a_canary_upgrades_real_nodes_one_by_one_and_every_failure_is_caught_and
         Upgrade::Hangs,
     );
 
+    // The example selects by the label.
+    labels::are(&site, [("v3.5.0", "active"); 3]).await;
     timed(
         "an image that cannot be pulled",
         an_image_that_cannot_be_pulled_fails_before_any_cordon(&site),
@@ -177,6 +180,7 @@ async fn the_example_upgrades_node_by_node_through_every_crash(site: &Site) {
         );
     }
     assert_eq!(site.boots(), [2, 2, 2], "one reboot each");
+    labels::are(site, [("v3.6.0", "active"); 3]).await;
     site.cordons([false, false, false]).await;
     site.shows(EXAMPLE_NAME, "Completed").await;
 }
@@ -217,6 +221,8 @@ async fn a_node_that_falls_back_stops_the_canary(site: &Site) {
         "the node runs its old system"
     );
     site.cordons([true, false, false]).await;
+    let [fallen, other] = [("v3.6.0", "passive"), ("v3.6.0", "active")];
+    labels::are(site, [fallen, other, other]).await;
 }
 
 async fn the_recovery_system_alone_is_upgraded_without_a_reboot(site: &Site) {

@@ -16,6 +16,8 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::labels;
+
 pub(crate) const NODES: [&str; 3] = ["control-1", "worker-1", "worker-2"];
 /// The agent's command line for an ordinary upgrade, as its stand-in notes it.
 pub(crate) const CALL: &str =
@@ -46,6 +48,7 @@ pub(crate) struct Site {
     nodes: RealNodes,
     pub(crate) upgrade_controller: Running,
     pub(crate) nodeop_controller: Running,
+    _labeller: ProcessHandle,
     // Last, so that it ends last.
     pub(crate) cluster: Cluster,
 }
@@ -59,17 +62,14 @@ impl Site {
             .start()
             .await
             .unwrap();
-        let spec = |name: &str| {
-            NodeSpec::new(name)
-                .kairos_release(release("v3.5.0"))
-                .label("kairos.io/managed", "true")
-        };
+        let spec = |name: &str| NodeSpec::new(name).kairos_release(release("v3.5.0"));
         let [control, first, second] = NODES;
         let specs = [spec(control).control_plane(), spec(first), spec(second)];
         let nodes = RealNodes::start(&cluster.nodes_control_plane().unwrap(), &specs)
             .await
             .unwrap();
-        operator::install_controllers(&cluster, &["nodeop-controller", "upgrade-controller"])
+        let controllers = ["nodeop-controller", "upgrade-controller", "node-labeller"];
+        operator::install_controllers(&cluster, &controllers)
             .await
             .unwrap();
         let agent = operator::agent_image(&nodes).unwrap();
@@ -92,8 +92,10 @@ impl Site {
                 process,
             }
         };
+        let labeller = labels::start_labeller(&cluster, &nodes).await;
         Self {
             client: cluster.client().unwrap(),
+            _labeller: labeller,
             nodes,
             upgrade_controller: start(upgrade),
             nodeop_controller: start(nodeop),

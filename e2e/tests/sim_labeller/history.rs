@@ -115,11 +115,12 @@ impl Seen {
         self.most_active = self.most_active.max(self.active.len());
     }
 
-    /// From Ready to labelled, shortest first.
-    pub(crate) fn delays(&self) -> Vec<Duration> {
+    /// From Ready to labelled, shortest first, of the nodes with such a name.
+    pub(crate) fn delays(&self, of: impl Fn(&str) -> bool) -> Vec<Duration> {
         let mut delays: Vec<Duration> = self
             .labelled
             .iter()
+            .filter(|(name, _)| of(name))
             .filter_map(|(name, labelled)| {
                 Some(labelled.saturating_duration_since(*self.ready.get(name)?))
             })

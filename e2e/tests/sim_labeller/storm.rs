@@ -21,6 +21,12 @@ use crate::world::{audit, default_service_account, settle, writes};
 const NODES: usize = 400;
 /// The default of the flag.
 const PODS_IN_FLIGHT: usize = 20;
+/// From Ready to labelled, for all but one in a hundred of the nodes that join a cluster as clusters grow: a hundred at
+/// once, such as an autoscaler adds, and more at an even rate.
+const PROMPT: Duration = Duration::from_secs(30);
+const AT_ONCE: usize = 100;
+const ONE_BY_ONE: usize = 50;
+const PER_SECOND: u64 = 5;
 /// How long all nodes together may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -29,19 +35,18 @@ fn count() -> usize {
     given.and_then(|text| text.parse().ok()).unwrap_or(NODES)
 }
 
-async fn join(client: &Client, count: usize) {
-    let api: Api<Node> = Api::all(client.clone());
-    stream::iter(0..count)
-        .map(|index| {
-            let api = api.clone();
-            async move {
-                let node = json!({"metadata": {
-                    "name": format!("kairos-{index}"), "annotations": {SIMULATED_ANNOTATION: "fake"},
-                }});
-                let node: Node = serde_json::from_value(node).unwrap();
-                api.create(&PostParams::default(), &node).await.unwrap();
-            }
-        })
+async fn join(client: &Client, name: String) {
+    let node = json!({"metadata": {"name": name, "annotations": {SIMULATED_ANNOTATION: "fake"}}});
+    let node: Node = serde_json::from_value(node).unwrap();
+    Api::<Node>::all(client.clone())
+        .create(&PostParams::default(), &node)
+        .await
+        .unwrap();
+}
+
+async fn join_at_once(client: &Client, names: impl Iterator<Item = String>) {
+    stream::iter(names)
+        .map(|name| join(client, name))
         .buffer_unordered(64)
         .collect::<Vec<()>>()
         .await;
@@ -78,6 +83,8 @@ async fn thousands_of_nodes_that_join_at_once_are_labelled_once_each_with_few_po
     let cluster = Cluster::builder()
         .simulated_nodes(0)
         .stages(include_str!("stages.yaml"))
+        // The leases of thousands of kubelets are hundreds of writes a second, and would share two cores with everything else.
+        .simulator_argument("--node-lease-duration-seconds=0")
         .start()
         .await
         .unwrap();
@@ -96,7 +103,7 @@ async fn thousands_of_nodes_that_join_at_once_are_labelled_once_each_with_few_po
     let start = || controller.start(&cluster).unwrap();
     let mut running = start();
     let begun = Instant::now();
-    join(&client, count).await;
+    join_at_once(&client, (0..count).map(|index| format!("kairos-{index}"))).await;
     let joined = begun.elapsed();
     wait_for_labelled(&history, count / 4, &mut running, start).await;
     running.kill().unwrap();
@@ -111,7 +118,7 @@ async fn thousands_of_nodes_that_join_at_once_are_labelled_once_each_with_few_po
     .await;
 
     let seen = history.seen();
-    let delays = seen.delays();
+    let delays = seen.delays(|_| true);
     let requests = audit(&cluster).filter(|event| event.object_ref.resource != "leases");
     eprintln!(
         "{count} nodes joined within {:.1} s and were labelled after {:.1} s, a kill -9 included; from Ready to labelled: \
@@ -164,4 +171,37 @@ async fn thousands_of_nodes_that_join_at_once_are_labelled_once_each_with_few_po
         before,
         "an idle labeller writes nothing but its lease"
     );
+
+    grow(&client, &history, &mut running, start).await;
+}
+
+/// A hundred nodes more at once, and then some at an even rate: each is labelled soon.
+async fn grow(
+    client: &Client,
+    history: &History,
+    running: &mut ProcessHandle,
+    start: impl Fn() -> ProcessHandle,
+) {
+    let before = history.labelled();
+    join_at_once(client, (0..AT_ONCE).map(|index| format!("new-{index}"))).await;
+    let mut turn = tokio::time::interval(Duration::from_millis(1000 / PER_SECOND));
+    for index in 0..ONE_BY_ONE {
+        turn.tick().await;
+        join(client, format!("later-{index}")).await;
+    }
+    let all = before + AT_ONCE + ONE_BY_ONE;
+    wait_for_labelled(history, all, running, start).await;
+    let seen = history.seen();
+    let delays = seen.delays(|name| !name.starts_with("kairos-"));
+    eprintln!(
+        "{AT_ONCE} nodes that joined {before} others at once, and {ONE_BY_ONE} more at {PER_SECOND} per second: from Ready to \
+         labelled: p50 {:.1} s, p99 {:.1} s, longest {:.1} s; at most {} Pods in flight",
+        percentile(&delays, 50).as_secs_f32(),
+        percentile(&delays, 99).as_secs_f32(),
+        percentile(&delays, 100).as_secs_f32(),
+        seen.most_active,
+    );
+    assert_eq!(delays.len(), AT_ONCE + ONE_BY_ONE);
+    assert!(percentile(&delays, 99) <= PROMPT, "{delays:?}");
+    assert!(seen.most_active <= PODS_IN_FLIGHT);
 }

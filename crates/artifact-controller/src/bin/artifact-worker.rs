@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Ok(words) => (words, ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("{error}");
-            (error.to_string(), ExitCode::FAILURE)
+            (error.last_words(), ExitCode::FAILURE)
         }
     };
     if !words.is_empty()

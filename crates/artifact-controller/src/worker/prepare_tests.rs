@@ -69,6 +69,24 @@ fn the_dockerfile_is_rendered_and_inline_values_win() {
 }
 
 #[test]
+fn the_last_words_about_a_long_value_keep_the_place_and_lose_the_value() {
+    let place = Place::new();
+    let source = "FROM a\nRUN {{ range .A }}{{ end }}\n";
+    place.write("/kairos/dockerfile/Dockerfile", source);
+    let long = "é ".repeat(3_000);
+    let error = prepare(&place.layout, &with_template(None, &[("A", &long)])).unwrap_err();
+    let words = error.last_words();
+    assert!(words.len() <= 1000, "{}", words.len());
+    assert!(
+        words.contains(
+            "template: ocispec:2:13: executing \"ocispec\" at <.A>: range can't iterate over é é"
+        ),
+        "{words}"
+    );
+    assert!(words.ends_with('…'), "{words}");
+}
+
+#[test]
 fn a_template_error_names_secret_key_line_and_column() {
     let place = Place::new();
     place.write("/kairos/dockerfile/Dockerfile", "FROM a\nRUN {{ .A.B }}\n");

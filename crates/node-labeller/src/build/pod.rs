@@ -23,12 +23,36 @@ use crate::watched::{ANNOTATION_STATE, ANNOTATION_WITH_MARKERS, WatchedNode};
 /// Selects our Pods.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=node-labeller";
 
-/// Folders of every host. A link in /etc leads to /usr/lib; the whole of /usr is mounted because some hosts have no
-/// /usr/lib, and a folder that is missing keeps a Pod from starting.
-const FOLDERS: [(&str, &str); 2] = [("etc", "/etc"), ("usr", "/usr")];
-/// The folder of marker files. Not every host has it, and a container runtime would create it there; hence its type, and
-/// a Pod of its own.
-const MARKERS: (&str, &str) = ("run-cos", "/run/cos");
+/// A part of the host that the Pod sees. Where it is missing, or something else, its type keeps the Pod from starting;
+/// without one a container runtime would create it on the host.
+struct HostPath {
+    volume: &'static str,
+    path: &'static str,
+    type_: &'static str,
+}
+
+const fn folder(volume: &'static str, path: &'static str) -> HostPath {
+    HostPath {
+        volume,
+        path,
+        type_: "Directory",
+    }
+}
+
+/// What every host has. A link in /etc leads to /usr/lib; the whole of /usr is mounted because some hosts have no
+/// /usr/lib. The kernel command line is the host's own file, because a container in a virtual machine has another in its own
+/// /proc.
+const EVERYWHERE: [HostPath; 3] = [
+    folder("etc", "/etc"),
+    folder("usr", "/usr"),
+    HostPath {
+        volume: "cmdline",
+        path: "/proc/cmdline",
+        type_: "File",
+    },
+];
+/// The folder of marker files. Not every host has it; hence a Pod of its own.
+const MARKERS: HostPath = folder("run-cos", "/run/cos");
 
 /// Characters of the node's name that a Pod's name shows; with the rest it stays below the 63 of a host name.
 const SHOWN: usize = 40;
@@ -83,7 +107,7 @@ pub fn pod(node: &WatchedNode, probe: Probe, settings: &BuildSettings) -> Pod {
 }
 
 fn spec(node: &WatchedNode, probe: Probe, settings: &BuildSettings) -> PodSpec {
-    let folders: Vec<(&str, &str)> = FOLDERS
+    let host_paths: Vec<HostPath> = EVERYWHERE
         .into_iter()
         .chain((probe == Probe::FilesAndMarkers).then_some(MARKERS))
         .collect();
@@ -120,15 +144,15 @@ fn spec(node: &WatchedNode, probe: Probe, settings: &BuildSettings) -> PodSpec {
             }),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(&folders, settings)],
+        containers: vec![container(&host_paths, settings)],
         volumes: Some(
-            folders
+            host_paths
                 .iter()
-                .map(|(name, path)| Volume {
-                    name: (*name).to_owned(),
+                .map(|host| Volume {
+                    name: host.volume.to_owned(),
                     host_path: Some(HostPathVolumeSource {
-                        path: (*path).to_owned(),
-                        type_: Some("Directory".to_owned()),
+                        path: host.path.to_owned(),
+                        type_: Some(host.type_.to_owned()),
                     }),
                     ..Volume::default()
                 })
@@ -138,7 +162,7 @@ fn spec(node: &WatchedNode, probe: Probe, settings: &BuildSettings) -> PodSpec {
     }
 }
 
-fn container(folders: &[(&str, &str)], settings: &BuildSettings) -> Container {
+fn container(host_paths: &[HostPath], settings: &BuildSettings) -> Container {
     let amounts = |amounts: &[(&str, &str)]| {
         let amounts = amounts
             .iter()
@@ -168,11 +192,11 @@ fn container(folders: &[(&str, &str)], settings: &BuildSettings) -> Container {
             ..ResourceRequirements::default()
         }),
         volume_mounts: Some(
-            folders
+            host_paths
                 .iter()
-                .map(|(name, path)| VolumeMount {
-                    name: (*name).to_owned(),
-                    mount_path: format!("/host{path}"),
+                .map(|host| VolumeMount {
+                    name: host.volume.to_owned(),
+                    mount_path: format!("/host{}", host.path),
                     read_only: Some(true),
                     recursive_read_only: Some("IfPossible".to_owned()),
                     ..VolumeMount::default()

@@ -112,6 +112,7 @@ mod tests {
             timeout: Duration::from_secs(5),
             leadership: Leadership::always(),
             lease_namespace: "kairos-operator".to_owned(),
+            clock: crate::clock::Clock::default(),
         };
         let server = tokio::spawn(async move {
             let mut asked = Vec::new();

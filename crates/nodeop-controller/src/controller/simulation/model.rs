@@ -177,6 +177,7 @@ impl Model {
         let parts: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         let (kind, name, rest) = match parts.as_slice() {
             ["api", "v1", "nodes", name] => (Kind::Node, Some(*name), None),
+            ["api", "v1", "nodes"] => return self.nodes(),
             ["api", "v1", "pods"] => return self.pods_of_node(&call.query),
             ["api", "v1", "namespaces", _, "pods", rest @ ..] => {
                 (Kind::Pod, rest.first().copied(), rest.get(1).copied())
@@ -261,6 +262,17 @@ impl Model {
             201,
             json!({"kind": "Status", "status": "Success", "code": 201}),
         )
+    }
+
+    /// Metadata, as it is asked for.
+    fn nodes(&self) -> Answer {
+        let nodes = self.all(Kind::Node);
+        let items: Vec<Value> = nodes
+            .map(|(_, node)| json!({"metadata": node["metadata"]}))
+            .collect();
+        let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+            "metadata": {"resourceVersion": "1"}, "items": items});
+        (200, list)
     }
 
     fn pods_of_node(&self, query: &str) -> Answer {

@@ -1,0 +1,5 @@
+FROM {{ .BaseImage }}
+{{- if .ExtraPackages }}
+RUN zypper install -y {{ .ExtraPackages }}
+{{- end }}
+RUN echo "Version: {{ .Version }}" > /etc/build-info
