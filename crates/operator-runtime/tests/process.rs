@@ -198,7 +198,7 @@ fn a_controller_waits_for_the_api_server_and_ends_in_order() {
     wait_until_ready(&address);
     let metrics = get(&address, "/metrics");
     assert!(
-        metrics.contains("\nleader_election_leading 1\n"),
+        metrics.contains("\nleader_election_leading{controller=\"sample-controller\"} 1\n"),
         "{metrics}"
     );
 
