@@ -37,6 +37,7 @@ fn controller_process() {
     let info = ControllerInfo {
         name: "sample-controller",
         version: "1.2.3",
+        yields_to: &[],
     };
     let result = run(info, &arguments.runtime, |chassis| async move {
         let cache = chassis.readiness.register("cache");
