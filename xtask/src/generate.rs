@@ -8,13 +8,22 @@ use serde_json::{Value, json};
 
 use crate::workspace::Workspace;
 
-/// Folder that holds generated files only; anything else found in it is stale.
+mod dashboards;
+#[cfg(test)]
+mod expressions;
+mod metrics;
+mod reference;
+
 const CRDS: &str = "deploy/crds";
+const DASHBOARDS: &str = "charts/kairos-operator/dashboards";
+const REFERENCE: &str = "docs/reference";
+/// Folders that hold generated files only; anything else found in them is stale.
+const GENERATED_FOLDERS: [&str; 3] = [CRDS, DASHBOARDS, REFERENCE];
 /// Largest file of a custom resource definition, in bytes: client-side `kubectl apply` keeps a copy of the object in an
 /// annotation (as compact JSON, about half of the file), and annotations end at 256 KiB.
 const LARGEST_CRD: usize = 200 * 1024;
 
-/// Write the files that are made from code: the CRDs and their kustomization.
+/// Write the files that are made from code: CRDs and their kustomization, dashboards, the reference pages and the list of metrics.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Write nothing; fail when a file is not what would be written.
@@ -78,9 +87,12 @@ pub(crate) fn stale(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
         })
         .map(|file| file.path.clone())
         .collect();
-    if let Ok(entries) = fs::read_dir(workspace.root.join(CRDS)) {
+    for folder in GENERATED_FOLDERS {
+        let Ok(entries) = fs::read_dir(workspace.root.join(folder)) else {
+            continue;
+        };
         for entry in entries {
-            let path = format!("{CRDS}/{}", entry?.file_name().display());
+            let path = format!("{folder}/{}", entry?.file_name().display());
             if !files.iter().any(|file| file.path == path) {
                 stale.insert(path);
             }
@@ -91,11 +103,40 @@ pub(crate) fn stale(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 
 /// Every generated file with its content.
 fn files() -> anyhow::Result<Vec<Generated>> {
+    let mut files = crd_files()?;
+    for (name, source) in dashboards::SOURCES {
+        files.push(Generated {
+            path: format!("{DASHBOARDS}/{name}.json"),
+            content: dashboards::json(name, source)?,
+        });
+    }
+    for crd in definitions()? {
+        let name = crd["spec"]["names"]["singular"]
+            .as_str()
+            .context("a custom resource definition has no singular name")?;
+        files.push(Generated {
+            path: format!("{REFERENCE}/{name}.md"),
+            content: reference::page(&crd)?,
+        });
+    }
+    files.push(Generated {
+        path: "docs/metrics.md".to_owned(),
+        content: metrics::page()?,
+    });
+    Ok(files)
+}
+
+fn definitions() -> anyhow::Result<Vec<Value>> {
+    let all = api_types::crds::all();
+    let all: Result<Vec<Value>, _> = all.iter().map(serde_json::to_value).collect();
+    all.context("failed to serialise a custom resource definition")
+}
+
+/// The custom resource definitions and their kustomization.
+fn crd_files() -> anyhow::Result<Vec<Generated>> {
     let mut files = Vec::new();
-    for crd in api_types::crds::all() {
-        let value = serde_json::to_value(&crd)
-            .context("failed to serialise a custom resource definition")?;
-        files.push(crd_file(&value)?);
+    for crd in definitions()? {
+        files.push(crd_file(&crd)?);
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));
     let names: Vec<&str> = files
@@ -178,7 +219,7 @@ mod tests {
 
     #[test]
     fn every_generated_file_is_named_in_the_kustomization() {
-        let files = files().unwrap();
+        let files = crd_files().unwrap();
         let kustomization = files
             .iter()
             .find(|file| file.path.ends_with("kustomization.yaml"))

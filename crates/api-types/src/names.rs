@@ -88,3 +88,8 @@ pub const SENTINEL_FOLDER: &str = "/usr/local/.kairos";
 
 /// Image of a NodeOp that names none, where the controller was given no other default.
 pub const DEFAULT_NODEOP_IMAGE: &str = "busybox:latest";
+
+/// Where kairos-operator holds its Lease: as its manifests install it, or in our own namespace. While it does, our
+/// controllers stand by, so that nothing is done twice.
+pub const LEASES_OF_KAIROS_OPERATOR: [&str; 2] =
+    ["operator-system/ce9721c3.kairos.io", "ce9721c3.kairos.io"];

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use api_types::names::LABEL_ARTIFACT;
-use api_types::osartifact::OSArtifact;
+use api_types::osartifact::{ArtifactPhase, OSArtifact};
 use futures::{Stream, StreamExt as _, future};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -24,7 +24,7 @@ use crate::apply::Requests;
 use crate::args::ControllerArgs;
 use crate::build::BuildSettings;
 use crate::error::{Error, Result};
-use crate::metrics::{CategoryLabel, Metrics, PHASES, PhaseLabel};
+use crate::metrics::{CategoryLabel, Metrics, phase_collector};
 use crate::observe::Caches;
 use pass::{Next, pass};
 
@@ -41,7 +41,6 @@ struct Context {
     filled: tokio::sync::watch::Receiver<bool>,
     events: EventPublisher,
     metrics: Metrics,
-    artifacts: Store<OSArtifact>,
     backoff: Mutex<Backoff<String>>,
 }
 
@@ -69,6 +68,14 @@ pub async fn run(chassis: Chassis, args: ControllerArgs) -> anyhow::Result<()> {
     let caches = Caches { pods, jobs, claims };
     let (tell, told) = tokio::sync::watch::channel(false);
     tokio::spawn(announce(caches.clone(), filled, tell));
+    // It watches nothing before it runs; its store tells the metrics which artifacts exist.
+    let controller = Controller::new(Api::<OSArtifact>::all(client), watcher::Config::default())
+        .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
+    let artifacts = controller.store();
+    let collector = phase_collector(Box::new(move || phases(&artifacts)));
+    chassis.metrics.register("artifact", |registry| {
+        registry.register_collector(collector);
+    });
 
     // A replica that waits for the lease keeps its caches filled. What it misses here does not matter: the controller
     // begins with every artifact.
@@ -79,8 +86,6 @@ pub async fn run(chassis: Chassis, args: ControllerArgs) -> anyhow::Result<()> {
         () = drain(&mut job_triggers) => anyhow::bail!("the watch of jobs ended"),
         () = drain(&mut claim_triggers) => anyhow::bail!("the watch of volume claims ended"),
     }
-    let controller = Controller::new(Api::<OSArtifact>::all(client), watcher::Config::default())
-        .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
     let context = Arc::new(Context {
         requests: Requests {
             clients: chassis.clients.clone(),
@@ -93,7 +98,6 @@ pub async fn run(chassis: Chassis, args: ControllerArgs) -> anyhow::Result<()> {
         patience: args.patience(),
         events: chassis.events.clone(),
         metrics,
-        artifacts: controller.store(),
         backoff: Mutex::default(),
     });
     let shutdown = chassis.shutdown.clone();
@@ -161,6 +165,17 @@ fn artifact_of<K: Resource>(object: &K) -> Option<ObjectRef<OSArtifact>> {
     Some(ObjectRef::new(name).within(object.meta().namespace.as_deref()?))
 }
 
+/// The phase of every artifact.
+fn phases(artifacts: &Store<OSArtifact>) -> Vec<ArtifactPhase> {
+    let phase =
+        |artifact: &Arc<OSArtifact>| artifact.status.as_ref().and_then(|status| status.phase);
+    let artifacts = artifacts.state();
+    artifacts
+        .iter()
+        .map(|artifact| phase(artifact).unwrap_or_default())
+        .collect()
+}
+
 async fn reconcile(watched: Arc<OSArtifact>, context: Arc<Context>) -> Result<Action> {
     let begun = Instant::now();
     let result = pass(&watched, &context).await;
@@ -168,7 +183,6 @@ async fn reconcile(watched: Arc<OSArtifact>, context: Arc<Context>) -> Result<Ac
         .metrics
         .pass_seconds
         .observe(begun.elapsed().as_secs_f64());
-    count_phases(&context);
     let uid = watched.uid().unwrap_or_default();
     Ok(match result? {
         Next::OnChange => {
@@ -181,22 +195,6 @@ async fn reconcile(watched: Arc<OSArtifact>, context: Arc<Context>) -> Result<Ac
         }
         Next::Refused => Action::requeue(context.failed(&uid)),
     })
-}
-
-fn count_phases(context: &Context) {
-    let artifacts = context.artifacts.state();
-    for (phase, name) in PHASES {
-        let is_there = |artifact: &&Arc<OSArtifact>| {
-            let status = artifact.status.as_ref();
-            status.and_then(|status| status.phase).unwrap_or_default() == phase
-        };
-        let count = artifacts.iter().filter(is_there).count();
-        let gauge = context
-            .metrics
-            .artifacts
-            .get_or_create_owned(&PhaseLabel { phase: name });
-        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
 }
 
 #[expect(

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
             let info = ControllerInfo {
                 name: env!("CARGO_PKG_NAME"),
                 version: env!("CARGO_PKG_VERSION"),
+                yields_to: &api_types::names::LEASES_OF_KAIROS_OPERATOR,
             };
             let args = args.controller;
             run(info, &args.runtime.clone(), |chassis| {

@@ -1,14 +1,18 @@
-//! What this controller counts. Every label has a fixed set of values.
+//! What this controller counts. Every label has a fixed set of values, and counters are there from the start at 0.
 
-use api_types::osartifact::{ArtifactPhase, OSArtifactStatus};
+use api_types::conditions::reasons;
+use api_types::osartifact::OSArtifactStatus;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::steps::STEP_NAMES;
+
+mod phases;
+
+pub use phases::phase_collector;
 
 /// Upper bounds of the buckets of passes, in seconds.
 const PASS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 15.0, 60.0];
@@ -16,19 +20,36 @@ const PASS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 15.0, 60
 const BUILD_BUCKETS: [f64; 9] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14400.0];
 /// What a step of the user's is called: names of importers are theirs to choose.
 const IMPORTER: &str = "importer";
+/// The step of a failure after the build.
+pub const EXPORTER: &str = "exporter";
+/// The step of a failure before the first one.
+pub const NO_STEP: &str = "none";
+/// What is none of the known words.
+const OTHER: &str = "other";
+/// The outputs that bytes are counted by.
+const KINDS: [&str; 7] = [
+    "image",
+    "iso",
+    "cloudImage",
+    "azureImage",
+    "gceImage",
+    "netboot",
+    OTHER,
+];
+/// The reasons that failures are counted by.
+const FAILURE_REASONS: [&str; 5] = [
+    reasons::INVALID_SPEC,
+    reasons::BUILD_FAILED,
+    reasons::EXPORT_FAILED,
+    reasons::STUCK,
+    OTHER,
+];
 
 /// Label of [`Metrics::errors`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CategoryLabel {
     /// Kind of failure, from [`crate::error::Error::category`].
     pub category: &'static str,
-}
-
-/// Label of [`Metrics::artifacts`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PhaseLabel {
-    /// Where they stand.
-    pub phase: &'static str,
 }
 
 /// Label of [`Metrics::step_seconds`].
@@ -61,8 +82,6 @@ pub struct Metrics {
     pub pass_seconds: Histogram,
     /// Passes that failed and are tried again.
     pub errors: Family<CategoryLabel, Counter>,
-    /// Artifacts by phase.
-    pub artifacts: Family<PhaseLabel, Gauge>,
     /// Seconds that steps of finished builds took.
     pub step_seconds: Family<StepLabel, Histogram>,
     /// Seconds from the first step to the last, of builds that succeeded.
@@ -88,28 +107,17 @@ pub fn step_label(name: &str) -> &'static str {
 }
 
 fn kind_label(name: &str) -> &'static str {
-    let kinds = [
-        "image",
-        "iso",
-        "cloudImage",
-        "azureImage",
-        "gceImage",
-        "netboot",
-    ];
-    kinds
+    KINDS
         .into_iter()
         .find(|kind| *kind == name)
-        .unwrap_or("other")
+        .unwrap_or(OTHER)
 }
 
-/// Every phase, with its name.
-pub const PHASES: [(ArtifactPhase, &str); 5] = [
-    (ArtifactPhase::Pending, "Pending"),
-    (ArtifactPhase::Building, "Building"),
-    (ArtifactPhase::Exporting, "Exporting"),
-    (ArtifactPhase::Ready, "Ready"),
-    (ArtifactPhase::Error, "Error"),
-];
+/// The reason of a condition as a label.
+pub fn reason_label(reason: &str) -> &'static str {
+    let mut known = FAILURE_REASONS.into_iter();
+    known.find(|known| *known == reason).unwrap_or(OTHER)
+}
 
 impl Metrics {
     /// Registers all metrics of this controller.
@@ -117,7 +125,6 @@ impl Metrics {
         let metrics = Self {
             pass_seconds: Histogram::new(PASS_BUCKETS),
             errors: Family::default(),
-            artifacts: Family::default(),
             step_seconds: Family::new_with_constructor(|| Histogram::new(BUILD_BUCKETS)),
             build_seconds: Histogram::new(BUILD_BUCKETS),
             bytes: Family::default(),
@@ -129,8 +136,20 @@ impl Metrics {
         for &category in crate::error::CATEGORIES {
             drop(metrics.errors.get_or_create(&CategoryLabel { category }));
         }
-        for (_, phase) in PHASES {
-            drop(metrics.artifacts.get_or_create(&PhaseLabel { phase }));
+        for step in STEP_NAMES.into_iter().chain([IMPORTER]) {
+            drop(metrics.step_seconds.get_or_create(&StepLabel { step }));
+        }
+        for kind in KINDS {
+            drop(metrics.bytes.get_or_create(&KindLabel { kind }));
+        }
+        for step in STEP_NAMES.into_iter().chain([IMPORTER, EXPORTER, NO_STEP]) {
+            for reason in FAILURE_REASONS {
+                drop(
+                    metrics
+                        .failures
+                        .get_or_create(&FailureLabel { step, reason }),
+                );
+            }
         }
         registry.register(
             "reconcile_seconds",
@@ -141,11 +160,6 @@ impl Metrics {
             "reconcile_errors",
             "Passes that failed and are tried again, by kind of failure",
             metrics.errors.clone(),
-        );
-        registry.register(
-            "artifacts",
-            "OSArtifacts by phase",
-            metrics.artifacts.clone(),
         );
         registry.register(
             "step_seconds",
@@ -222,7 +236,9 @@ artifacts: [{file: my.iso, kind: iso, bytes: 12, sha256: ''}]");
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
             "artifact_reconcile_errors_total{category=\"request\"} 0",
-            "artifact_artifacts{phase=\"Error\"} 0",
+            "artifact_failures_total{step=\"build-iso\",reason=\"BuildFailed\"} 0",
+            "artifact_failures_total{step=\"exporter\",reason=\"ExportFailed\"} 0",
+            "artifact_built_bytes_total{kind=\"image\"} 0",
             "artifact_built_bytes_total{kind=\"iso\"} 12",
             "artifact_step_seconds_count{step=\"importer\"} 1",
         ] {

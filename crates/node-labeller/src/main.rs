@@ -10,6 +10,7 @@ fn main() -> anyhow::Result<()> {
     let info = ControllerInfo {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
+        yields_to: &api_types::names::LEASES_OF_KAIROS_OPERATOR,
     };
     run(info, &args.runtime.clone(), |chassis| {
         controller::run(chassis, args)

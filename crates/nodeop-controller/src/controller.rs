@@ -10,7 +10,7 @@ mod triggers;
 #[cfg(test)]
 mod simulation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -132,6 +132,8 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
     )
     .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
     let requests = requests(&chassis);
+    let existing = controller.store();
+    metrics.operations.exist(Box::new(move || uids(&existing)));
     let (rounds, drained) = Rounds::new(requests.clone(), metrics.drain.clone());
     let context = Arc::new(Context {
         requests,
@@ -310,6 +312,14 @@ impl Context {
     }
 }
 
+fn uids(node_ops: &Store<WatchedNodeOp>) -> HashSet<String> {
+    let node_ops = node_ops.state();
+    node_ops
+        .iter()
+        .filter_map(|node_op| node_op.uid())
+        .collect()
+}
+
 async fn reconcile(watched: Arc<WatchedNodeOp>, context: Arc<Context>) -> Result<Action> {
     let begun = Instant::now();
     let result = pass(&watched, &context).await;
@@ -319,14 +329,7 @@ async fn reconcile(watched: Arc<WatchedNodeOp>, context: Arc<Context>) -> Result
         .observe(begun.elapsed().as_secs_f64());
     let uid = watched.uid().unwrap_or_default();
     let known = context.node_ops.len();
-    context.memory.prune(known, || {
-        context
-            .node_ops
-            .state()
-            .iter()
-            .filter_map(|node_op| node_op.uid())
-            .collect()
-    });
+    context.memory.prune(known, || uids(&context.node_ops));
     Ok(match result? {
         Next::OnChange => {
             context.memory.succeeded(&uid);

@@ -4,11 +4,14 @@ use api_types::nodeop::NodeStep;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::drain::metrics::DrainMetrics;
+
+mod operations;
+
+pub use operations::Operations;
 
 /// Upper bounds of the pass duration's buckets, in seconds.
 const PASS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 15.0, 60.0];
@@ -36,10 +39,10 @@ pub struct ResultLabel {
     pub result: NodeResult,
 }
 
-/// Label of [`Metrics::node_failures`] and [`Metrics::nodes_active`].
+/// Label of [`Metrics::node_failures`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StepLabel {
-    /// The step that a node is in, or in which it failed.
+    /// The step in which a node failed.
     pub step: &'static str,
 }
 
@@ -95,8 +98,8 @@ pub struct Metrics {
     pub node_results: Family<ResultLabel, Counter>,
     /// Nodes that failed, by the step they were in.
     pub node_failures: Family<StepLabel, Counter>,
-    /// Nodes that are being worked on or waited for, by step, over all NodeOps.
-    pub nodes_active: Family<StepLabel, Gauge>,
+    /// NodeOps by phase, and their nodes by step.
+    pub operations: Operations,
     /// Seconds from the cordon to an empty node, or to the failure of its drain.
     pub drain_seconds: Histogram,
     /// Seconds that a node's Job took, all tries together.
@@ -120,7 +123,7 @@ impl Metrics {
             jobs_created: Counter::default(),
             node_results: Family::default(),
             node_failures: Family::default(),
-            nodes_active: Family::default(),
+            operations: Operations::default(),
             drain_seconds: Histogram::new(STEP_BUCKETS),
             job_seconds: Histogram::new(STEP_BUCKETS),
             reboot_seconds: Histogram::new(STEP_BUCKETS),
@@ -137,7 +140,6 @@ impl Metrics {
         }
         for step in STEPS {
             drop(metrics.node_failures.get_or_create(&StepLabel { step }));
-            drop(metrics.nodes_active.get_or_create(&StepLabel { step }));
         }
         for &category in crate::error::CATEGORIES {
             drop(metrics.errors.get_or_create(&CategoryLabel { category }));
@@ -163,11 +165,7 @@ impl Metrics {
             "Nodes that failed, by the step they were in",
             metrics.node_failures.clone(),
         );
-        registry.register(
-            "nodes_active",
-            "Nodes that are being worked on or waited for, by step",
-            metrics.nodes_active.clone(),
-        );
+        registry.register_collector(metrics.operations.collector());
         registry.register(
             "drain_seconds",
             "Seconds from the cordon to an empty node, or to the failure of its drain",

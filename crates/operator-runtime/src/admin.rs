@@ -9,7 +9,7 @@ use crate::readiness::Readiness;
 use axum::Router;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::{IncomingStream, Listener};
@@ -28,6 +28,7 @@ const MAX_CONNECTIONS: usize = 64;
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(20);
 const MAX_BODY_BYTES: usize = 1024;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const CLASSIC_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What the server shows.
 #[derive(Debug, Clone)]
@@ -97,9 +98,20 @@ async fn readyz(State(state): State<AdminState>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-async fn metrics(State(state): State<AdminState>) -> Response {
-    match state.metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+/// Whoever does not ask for `OpenMetrics`, such as `curl … | promtool check metrics`, gets the older format.
+async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Response {
+    let asks_for_open_metrics = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains("application/openmetrics-text"));
+    let (kind, text) = if asks_for_open_metrics {
+        (OPEN_METRICS, state.metrics.encode())
+    } else {
+        (CLASSIC_METRICS, state.metrics.encode_classic())
+    };
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(error) => {
             let text = format!("failed to encode the metrics: {error}\n");
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
@@ -242,10 +254,20 @@ mod tests {
 
     /// The whole answer to one request.
     async fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
+        ask_for(address, method, path, "*/*", body).await
+    }
+
+    async fn ask_for(
+        address: SocketAddr,
+        method: &str,
+        path: &str,
+        accept: &str,
+        body: &str,
+    ) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -275,14 +297,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_open_metrics() {
+    async fn metrics_are_open_metrics_for_who_asks_for_them_and_prometheus_text_otherwise() {
         let address = serve(state()).await;
-        let answer = ask(address, "GET", "/metrics", "").await;
+        let accept = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+        let answer = ask_for(address, "GET", "/metrics", accept, "").await;
         assert!(
             answer.contains("content-type: application/openmetrics-text"),
             "{answer}"
         );
         assert!(answer.ends_with("# EOF\n"), "{answer}");
+        let answer = ask(address, "GET", "/metrics", "").await;
+        assert!(
+            answer.contains("content-type: text/plain; version=0.0.4"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("# TYPE leader_election_transitions_total counter\n"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]

@@ -72,6 +72,12 @@ pub struct RuntimeArgs {
     #[arg(long, env = "POD_NAMESPACE")]
     pub lease_namespace: Option<String>,
 
+    /// A Lease of another operator that works on the same objects, as NAMESPACE/NAME, or NAME in this controller's
+    /// namespace; repeat it or separate several by commas. While somebody holds it, this controller stands by. When not
+    /// set: those of kairos-operator as its manifests install it. "none" gives way to nobody.
+    #[arg(long, env = "YIELD_TO_LEASE", value_delimiter = ',')]
+    pub yield_to_lease: Vec<String>,
+
     /// Name under which this process holds the Lease. No other process may use it at the same time; a process that is
     /// started again under the same name goes on without waiting for its former Lease to expire. Host name and a random
     /// part when not set.
@@ -125,6 +131,24 @@ impl RuntimeArgs {
             renew_deadline: Duration::from_secs(deadline),
             retry: Duration::from_secs(retry),
         })
+    }
+
+    /// Namespace and name of the Leases that this process gives way to; `usual` are those where the flag names none.
+    pub fn yields_to(&self, usual: &[&str], namespace: &str) -> Vec<(String, String)> {
+        let given = self.yield_to_lease.iter().map(|lease| lease.trim());
+        let mut leases: Vec<&str> = given.filter(|lease| !lease.is_empty()).collect();
+        if leases.is_empty() {
+            leases = usual.to_vec();
+        }
+        let place = |lease: &str| {
+            let (namespace, name) = lease.split_once('/').unwrap_or((namespace, lease));
+            (namespace.to_owned(), name.to_owned())
+        };
+        leases.retain(|lease| *lease != "none");
+        let mut places: Vec<_> = leases.into_iter().map(place).collect();
+        places.sort();
+        places.dedup();
+        places
     }
 
     /// The namespace of this controller: flag or `POD_NAMESPACE`, else the service account's.
@@ -205,6 +229,24 @@ mod tests {
     #[test]
     fn a_request_timeout_of_zero_is_refused() {
         assert!(parse(&["--request-timeout-seconds=0"]).is_err());
+    }
+
+    #[test]
+    fn leases_to_give_way_to_are_the_usual_ones_unless_the_flag_names_others_or_none() {
+        let places = |flags: &[&str]| {
+            let places = parse(flags).unwrap().yields_to(&["former/x", "x"], "own");
+            let places = places
+                .iter()
+                .map(|(namespace, name)| format!("{namespace}/{name}"));
+            places.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(places(&[]), "former/x own/x");
+        assert_eq!(places(&["--yield-to-lease=a/b,c"]), "a/b own/c");
+        assert_eq!(
+            places(&["--yield-to-lease=a/b", "--yield-to-lease=a/b"]),
+            "a/b"
+        );
+        assert_eq!(places(&["--yield-to-lease=none"]), "");
     }
 
     #[test]

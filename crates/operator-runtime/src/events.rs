@@ -320,7 +320,9 @@ mod tests {
     }
 
     fn counted(metrics: &Metrics, outcome: &str) -> bool {
-        let line = format!("kubernetes_events_total{{outcome=\"{outcome}\"}} 1\n");
+        let line = format!(
+            "kubernetes_events_total{{controller=\"sample-controller\",outcome=\"{outcome}\"}} 1\n"
+        );
         metrics.encode().unwrap().contains(&line)
     }
 

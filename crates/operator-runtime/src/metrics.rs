@@ -11,6 +11,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::{Arc, Mutex, PoisonError};
 
+mod classic;
+
 /// All metrics of one process. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -48,13 +50,15 @@ pub(crate) enum EventOutcome {
 }
 
 impl Metrics {
-    /// A registry with the metrics of the chassis, each present from the start.
+    /// A registry with the metrics of the chassis, each present from the start. The label `controller` tells whose they
+    /// are, however they are collected.
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let mut registry = Registry::default();
+        let mut whole = Registry::default();
+        let registry = whole.sub_registry_with_label(("controller".into(), name.into()));
         registry.register(
             "build",
-            "Name and version of this binary",
-            Info::new([("name", name), ("version", version)]),
+            "Version of this binary",
+            Info::new([("version", version)]),
         );
         registry.register_collector(Box::new(Process));
 
@@ -84,7 +88,7 @@ impl Metrics {
             events.clone(),
         );
         Self {
-            registry: Arc::new(Mutex::new(registry)),
+            registry: Arc::new(Mutex::new(whole)),
             leadership,
             events,
         }
@@ -102,6 +106,11 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
         Ok(text)
+    }
+
+    /// All metrics in Prometheus' own text format, for who does not ask for `OpenMetrics`.
+    pub fn encode_classic(&self) -> Result<String, std::fmt::Error> {
+        self.encode().map(|text| classic::from_open_metrics(&text))
     }
 }
 
@@ -170,12 +179,12 @@ mod tests {
     fn the_metrics_of_the_chassis_are_there_from_the_start() {
         let text = Metrics::new("sample-controller", "1.2.3").encode().unwrap();
         for line in [
-            "build_info{name=\"sample-controller\",version=\"1.2.3\"} 1",
-            "leader_election_leading 0",
-            "leader_election_transitions_total 0",
-            "kubernetes_events_total{outcome=\"created\"} 0",
-            "kubernetes_events_total{outcome=\"repeated\"} 0",
-            "kubernetes_events_total{outcome=\"failed\"} 0",
+            "build_info{controller=\"sample-controller\",version=\"1.2.3\"} 1",
+            "leader_election_leading{controller=\"sample-controller\"} 0",
+            "leader_election_transitions_total{controller=\"sample-controller\"} 0",
+            "kubernetes_events_total{controller=\"sample-controller\",outcome=\"created\"} 0",
+            "kubernetes_events_total{controller=\"sample-controller\",outcome=\"repeated\"} 0",
+            "kubernetes_events_total{controller=\"sample-controller\",outcome=\"failed\"} 0",
             "# EOF",
         ] {
             assert!(
@@ -189,9 +198,9 @@ mod tests {
     fn the_process_shows_what_it_uses() {
         let text = Metrics::new("sample-controller", "1.2.3").encode().unwrap();
         for name in [
-            "process_resident_memory_bytes ",
-            "process_cpu_seconds_total ",
-            "process_open_fds ",
+            "process_resident_memory_bytes{controller=\"sample-controller\"} ",
+            "process_cpu_seconds_total{controller=\"sample-controller\"} ",
+            "process_open_fds{controller=\"sample-controller\"} ",
         ] {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             let value: f64 = line[name.len()..].parse().unwrap();

@@ -8,7 +8,7 @@ use crate::admin::{AdminServer, AdminState};
 use crate::args::RuntimeArgs;
 use crate::client::{CallError, Clients, deadline};
 use crate::events::EventPublisher;
-use crate::lease::{Elector, Leadership, LeaseHolder, LeaseStore};
+use crate::lease::{Elector, Leadership, LeaseHolder, LeaseStore, Others};
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -26,6 +26,9 @@ pub struct ControllerInfo {
     pub name: &'static str,
     /// Version of the binary.
     pub version: &'static str,
+    /// Leases of other operators for the same objects, as NAMESPACE/NAME or as NAME in the own namespace. While one of them
+    /// is held, this process stands by; `--yield-to-lease` names others.
+    pub yields_to: &'static [&'static str],
 }
 
 /// What the chassis hands to a controller.
@@ -113,12 +116,18 @@ where
             let (sender, leadership) = Leadership::pair();
             let name = args.lease_name.as_deref().unwrap_or(info.name);
             let limit = args.request_timeout().min(terms.renew_deadline / 4);
-            let store = LeaseStore::new(clients.without_retry.clone(), &namespace, name, limit);
+            let store = |namespace: &str, name: &str| {
+                LeaseStore::new(clients.without_retry.clone(), namespace, name, limit)
+            };
+            let others = args.yields_to(info.yields_to, &namespace);
+            let others = others
+                .iter()
+                .map(|(namespace, name)| store(namespace, name));
             let elector = Elector::new(identity.clone(), terms);
-            (
-                leadership,
-                Some(LeaseHolder::new(elector, store, sender, metrics.clone())),
-            )
+            let own = store(&namespace, name);
+            let holder = LeaseHolder::new(elector, own, sender, metrics.clone())
+                .yielding_to(Others::new(others, terms));
+            (leadership, Some(holder))
         } else {
             metrics.leadership.leading.set(1);
             (Leadership::always(), None)

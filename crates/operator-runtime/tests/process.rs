@@ -37,6 +37,7 @@ fn controller_process() {
     let info = ControllerInfo {
         name: "sample-controller",
         version: "1.2.3",
+        yields_to: &[],
     };
     let result = run(info, &arguments.runtime, |chassis| async move {
         let cache = chassis.readiness.register("cache");
@@ -198,7 +199,7 @@ fn a_controller_waits_for_the_api_server_and_ends_in_order() {
     wait_until_ready(&address);
     let metrics = get(&address, "/metrics");
     assert!(
-        metrics.contains("\nleader_election_leading 1\n"),
+        metrics.contains("\nleader_election_leading{controller=\"sample-controller\"} 1\n"),
         "{metrics}"
     );
 

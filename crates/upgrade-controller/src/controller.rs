@@ -45,11 +45,8 @@ struct Context {
 /// Runs the controller until shutdown. Watches and writes only while this replica leads.
 pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
     let metrics = chassis.metrics.register("upgrade", Metrics::register);
-    tokio::select! {
-        () = chassis.leadership.acquired() => {}
-        () = chassis.shutdown.requested() => return Ok(()),
-    }
     let client = chassis.clients.api.clone();
+    // It watches nothing before it runs; its store tells the metrics which upgrades exist.
     let controller = Controller::new(
         Api::<WatchedUpgrade>::all(client.clone()),
         watcher::Config::default(),
@@ -62,6 +59,10 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
     chassis.metrics.register("upgrade", |registry| {
         registry.register_collector(collector);
     });
+    tokio::select! {
+        () = chassis.leadership.acquired() => {}
+        () = chassis.shutdown.requested() => return Ok(()),
+    }
     let context = Arc::new(Context {
         requests: Requests {
             clients: chassis.clients.clone(),

@@ -34,7 +34,7 @@ fn installed(package: &str) -> bool {
     query.is_ok_and(|output| output.status.success() && output.stdout == b"installed")
 }
 
-fn apt_get(arguments: &[&str], packages: &str) -> anyhow::Result<()> {
+pub(super) fn apt_get(arguments: &[&str], packages: &str) -> anyhow::Result<()> {
     let output = Command::new("apt-get")
         .arg("--quiet")
         .args(arguments)

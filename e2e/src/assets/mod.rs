@@ -5,6 +5,7 @@
 
 mod apt;
 mod build;
+mod debian;
 mod kubernetes;
 mod tool;
 
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 pub use apt::apt_install;
+pub use debian::debian_program;
 pub use kubernetes::DEFAULT_VERSION as KUBERNETES_VERSION;
 pub use tool::Tool;
 

@@ -13,7 +13,7 @@ use super::Context;
 use crate::apply::{self, delete};
 use crate::decide::{Action, Snapshot, decide};
 use crate::error::{Error, Result};
-use crate::metrics::{FailureLabel, step_label};
+use crate::metrics::{EXPORTER, FailureLabel, NO_STEP, reason_label, step_label};
 use crate::observe::{self, observe};
 use crate::plan::{Plan, Refusal, plan};
 use crate::status::{self, Problem, is_built, reports, with_problem};
@@ -196,25 +196,15 @@ fn count(context: &Context, before: &OSArtifactStatus, after: &OSArtifactStatus)
     }
     let failed = after.phase == Some(ArtifactPhase::Error);
     if failed && before.phase != Some(ArtifactPhase::Error) {
-        let reason = status::reason(after);
-        let known = [
-            api_types::conditions::reasons::INVALID_SPEC,
-            api_types::conditions::reasons::BUILD_FAILED,
-            api_types::conditions::reasons::EXPORT_FAILED,
-            api_types::conditions::reasons::STUCK,
-        ];
-        let reason = known
-            .into_iter()
-            .find(|known| *known == reason)
-            .unwrap_or("other");
+        let reason = reason_label(status::reason(after));
         let step = if is_built(after) {
-            "exporter"
+            EXPORTER
         } else {
             let name = after
                 .step
                 .as_deref()
                 .and_then(|step| step.split(' ').nth(1));
-            name.map_or("none", step_label)
+            name.map_or(NO_STEP, step_label)
         };
         context
             .metrics

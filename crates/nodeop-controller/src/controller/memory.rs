@@ -31,8 +31,6 @@ struct Inner {
     pods: HashMap<String, Created<WatchedPod>>,
     sent: HashMap<String, HashMap<String, Instant>>,
     blockers: HashMap<String, HashMap<String, String>>,
-    /// Nodes by step, as the gauge counts them.
-    active: HashMap<String, BTreeMap<&'static str, i64>>,
     backoff: Backoff<String>,
 }
 
@@ -174,29 +172,6 @@ impl Memory {
         sent.insert(request, now);
     }
 
-    /// By how much the number of a NodeOp's nodes in each step differs from what was last said of it.
-    pub(super) fn active_changed(
-        &self,
-        uid: &str,
-        now: BTreeMap<&'static str, i64>,
-    ) -> Vec<(&'static str, i64)> {
-        let mut inner = self.lock();
-        let before = if now.is_empty() {
-            inner.active.remove(uid)
-        } else {
-            inner.active.insert(uid.to_owned(), now.clone())
-        };
-        let before = before.unwrap_or_default();
-        let mut changes: BTreeMap<&'static str, i64> = now;
-        for (step, count) in before {
-            *changes.entry(step).or_default() -= count;
-        }
-        changes
-            .into_iter()
-            .filter(|(_, change)| *change != 0)
-            .collect()
-    }
-
     /// Whether these blockers of a node's drain are news.
     pub(super) fn blockers_are_new(&self, uid: &str, node: &str, blockers: &str) -> bool {
         let mut inner = self.lock();
@@ -247,25 +222,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nodes_of_a_step_are_counted_up_and_down() {
-        let memory = Memory::default();
-        let now = |pairs: &[(&'static str, i64)]| pairs.iter().copied().collect();
-        assert_eq!(
-            memory.active_changed("a", now(&[("running", 3)])),
-            [("running", 3)]
-        );
-        assert_eq!(
-            memory.active_changed("a", now(&[("running", 1), ("draining", 1)])),
-            [("draining", 1), ("running", -2)]
-        );
-        assert_eq!(
-            memory.active_changed("a", now(&[])),
-            [("draining", -1), ("running", -1)]
-        );
-        assert!(memory.lock().active.is_empty());
-    }
 
     #[test]
     fn what_is_gone_is_forgotten_before_it_adds_up() {

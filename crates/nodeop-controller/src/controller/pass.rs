@@ -13,7 +13,7 @@ use kube::{Api, ResourceExt as _};
 
 use super::act::{act, drain_key};
 use super::release::{conclude, release};
-use super::report::{count_active, measure, report};
+use super::report::{measure, report};
 use super::{Context, WatchedNodeOp};
 use operator_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
@@ -51,7 +51,6 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
     let uid = watched.uid().unwrap_or_default();
     if watched.metadata.deletion_timestamp.is_some() {
         context.memory.forget(&uid);
-        count_active(context, &uid, BTreeMap::new());
         return release(watched, context).await;
     }
     if context.memory.has_ended(&uid) {
@@ -61,6 +60,10 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
     let Some(node_op) = read(watched, context).await? else {
         return Ok(Next::OnChange);
     };
+    context
+        .metrics
+        .operations
+        .note(&uid, node_op.status.as_ref());
     if node_op.status.as_ref().is_some_and(status::is_terminal) {
         return end(context, &node_op).await;
     }
@@ -317,6 +320,7 @@ async fn write(
     context.metrics.status_writes.inc();
     let written = Arc::new(written);
     context.memory.remember(&uid, &written);
+    context.metrics.operations.note(&uid, Some(&status));
     report(context, node_op, &status);
     measure(context, node_op, &status, now);
     Ok(Some(written))

@@ -1,10 +1,7 @@
 //! Tells what a written status says anew: Events, counters, durations.
 
-use std::collections::BTreeMap;
-
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStep};
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
 
 use super::Context;
 use crate::metrics::{ResultLabel, StepLabel, step_label};
@@ -27,7 +24,7 @@ pub(super) fn report(context: &Context, node_op: &NodeOp, after: &NodeOpStatus) 
     }
 }
 
-/// Counts how long nodes were in the steps that they have left, and how many nodes are where.
+/// Counts how long nodes were in the steps that they have left.
 pub(super) fn measure(context: &Context, node_op: &NodeOp, after: &NodeOpStatus, now: Timestamp) {
     let metrics = &context.metrics;
     let empty = NodeOpStatus::default();
@@ -49,25 +46,5 @@ pub(super) fn measure(context: &Context, node_op: &NodeOp, after: &NodeOpStatus,
         if let Some(seconds) = left.seconds {
             histogram.observe(seconds);
         }
-    }
-    let mut active = BTreeMap::new();
-    let open = after
-        .node_statuses
-        .values()
-        .filter(|entry| !entry.phase.is_terminal());
-    for entry in open {
-        *active.entry(step_label(entry.step)).or_insert(0) += 1;
-    }
-    count_active(context, &node_op.uid().unwrap_or_default(), active);
-}
-
-/// Counts the nodes of one NodeOp by step; none for one that is gone.
-pub(super) fn count_active(context: &Context, uid: &str, active: BTreeMap<&'static str, i64>) {
-    for (step, change) in context.memory.active_changed(uid, active) {
-        context
-            .metrics
-            .nodes_active
-            .get_or_create(&StepLabel { step })
-            .inc_by(change);
     }
 }

@@ -89,6 +89,11 @@ pub enum Loss {
     /// A process with the same identity acquired it.
     #[error("another process uses the identity \"{0}\"; give each its own --identity or POD_NAME")]
     SameIdentity(String),
+    /// Another operator for the same work has begun; this one gives way to it.
+    #[error(
+        "another operator works on the same objects: the lease {0} is held; end it, or run without this controller"
+    )]
+    Yielded(String),
     /// Somebody emptied the Lease.
     #[error("the lease was released by somebody else")]
     Released,

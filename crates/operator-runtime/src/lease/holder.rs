@@ -1,7 +1,7 @@
 //! Joins the pure decision with the Lease object in time: contends, renews, loses, releases.
 
 use super::store::{Claim, LeaseStore};
-use super::{Decision, Elector, LeadershipSender, Loss};
+use super::{Decision, Elector, LeadershipSender, Loss, Others};
 use crate::client::CallError;
 use crate::metrics::Metrics;
 use k8s_openapi::jiff::{Timestamp, Unit};
@@ -15,6 +15,7 @@ pub struct LeaseHolder {
     store: LeaseStore,
     leadership: LeadershipSender,
     metrics: Metrics,
+    others: Others,
     /// The last thing logged of a standby's view, so that it is logged once.
     seen_holder: Option<String>,
 }
@@ -32,8 +33,16 @@ impl LeaseHolder {
             store,
             leadership,
             metrics,
+            others: Others::default(),
             seen_holder: None,
         }
+    }
+
+    /// Leads only while nobody holds one of these Leases.
+    #[must_use]
+    pub fn yielding_to(mut self, others: Others) -> Self {
+        self.others = others;
+        self
     }
 
     /// Whether this process leads, as far as it has noticed.
@@ -109,6 +118,13 @@ impl LeaseHolder {
     /// One look and at most one write. Returns when the next step is due.
     async fn step(&mut self, started: Instant) -> Result<Instant, Loss> {
         let retry_at = started + self.elector.terms().retry;
+        if let Some(held) = self.others.held(started, now).await {
+            if self.leads() {
+                return Err(Loss::Yielded(held));
+            }
+            self.log_other(held);
+            return Ok(retry_at);
+        }
         if self.elector.needs_read() {
             match self.store.read().await {
                 Ok(lease) => self.elector.observe(lease, now()),
@@ -178,6 +194,16 @@ impl LeaseHolder {
             self.metrics.leadership.leading.set(1);
             self.metrics.leadership.transitions.inc();
             tracing::info!(identity = me, "lease acquired: this process leads");
+        }
+    }
+
+    fn log_other(&mut self, held: String) {
+        if self.seen_holder.as_ref() != Some(&held) {
+            tracing::info!(
+                lease = held,
+                "standing by: another operator may be working on the same objects; this one begins when that lease has ended"
+            );
+            self.seen_holder = Some(held);
         }
     }
 

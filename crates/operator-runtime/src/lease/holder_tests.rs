@@ -23,7 +23,10 @@ async fn every_write_is_guarded() {
     assert_eq!(server.spec()["holderIdentity"], "a");
     assert_eq!(server.spec()["leaseDurationSeconds"], 15);
     let text = metrics.encode().unwrap();
-    assert!(text.contains("leader_election_leading 1\n"), "{text}");
+    assert!(
+        text.contains("leader_election_leading{controller=\"sample-controller\"} 1\n"),
+        "{text}"
+    );
 
     let requests = server.api.requests();
     let methods: Vec<_> = requests
@@ -111,7 +114,7 @@ async fn a_holder_that_reaches_nobody_stops_at_its_deadline() {
         metrics
             .encode()
             .unwrap()
-            .contains("leader_election_leading 0\n")
+            .contains("leader_election_leading{controller=\"sample-controller\"} 0\n")
     );
 }
 

@@ -114,8 +114,13 @@ impl LeaseStore {
         Ok(snapshot(&changed))
     }
 
+    /// Namespace and name.
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
     fn what(&self, verb: &str) -> String {
-        format!("{verb} lease {}/{}", self.namespace, self.name)
+        format!("{verb} lease {}", self.place())
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn pass(watched: &WatchedUpgrade, context: &Context) -> Result<
         return Ok(Next::OnChange);
     };
     let before = upgrade.status.clone().unwrap_or_default();
-    context.phases.set(&uid, before.phase.unwrap_or_default());
+    context.phases.note(&uid, &before, upgrade.spec.paused);
     if status::is_terminal(&before) {
         context.memory.ended(&uid);
         return Ok(Next::OnChange);
@@ -128,7 +128,7 @@ async fn write(
         return Ok(false);
     }
     context.metrics.status_writes.inc();
-    context.phases.set(&uid, status.phase.unwrap_or_default());
+    context.phases.note(&uid, &status, upgrade.spec.paused);
     context.memory.note_starts(&uid, &status.node_statuses);
     let before = upgrade.status.clone().unwrap_or_default();
     for report in reports(&before, &status, refused_edit) {
