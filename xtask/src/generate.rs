@@ -1,6 +1,9 @@
 //! `cargo xtask generate`: everything in the repository that is made from code, as one list of paths and contents.
 //! Writing and checking walk the same list, so a file that is written is also checked.
 
+mod chart;
+mod values;
+
 use std::{collections::BTreeSet, fs, process::ExitCode};
 
 use anyhow::{Context, ensure};
@@ -8,13 +11,13 @@ use serde_json::{Value, json};
 
 use crate::workspace::Workspace;
 
-/// Folder that holds generated files only; anything else found in it is stale.
+/// The CRDs for kustomize.
 const CRDS: &str = "deploy/crds";
 /// Largest file of a custom resource definition, in bytes: client-side `kubectl apply` keeps a copy of the object in an
 /// annotation (as compact JSON, about half of the file), and annotations end at 256 KiB.
 const LARGEST_CRD: usize = 200 * 1024;
 
-/// Write the files that are made from code: the CRDs and their kustomization.
+/// Write the files that are made: the CRDs, the chart's README, and the kustomize components that the chart renders to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Write nothing; fail when a file is not what would be written.
@@ -31,7 +34,9 @@ pub(crate) struct Generated {
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let stale = stale(workspace)?;
+    let mut files = files(workspace)?;
+    files.extend(chart::components(workspace)?);
+    let stale = differing(workspace, &files)?;
     if arguments.check {
         for path in &stale {
             println!(
@@ -44,7 +49,6 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
             ExitCode::FAILURE
         });
     }
-    let files = files()?;
     for path in &stale {
         let absolute = workspace.root.join(path);
         if let Some(file) = files.iter().find(|file| file.path == *path) {
@@ -65,9 +69,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Paths that differ from what the code makes: missing, changed, or left over in a generated folder.
+/// Paths that differ from what the code makes: missing, changed, or left over in a generated folder. What needs helm is
+/// not among them: `cargo xtask test --chart` looks at that.
 pub(crate) fn stale(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
-    let files = files()?;
+    differing(workspace, &files(workspace)?)
+}
+
+fn differing(workspace: &Workspace, files: &[Generated]) -> anyhow::Result<Vec<String>> {
     let mut stale: BTreeSet<String> = files
         .iter()
         .filter(|file| {
@@ -78,9 +86,18 @@ pub(crate) fn stale(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
         })
         .map(|file| file.path.clone())
         .collect();
-    if let Ok(entries) = fs::read_dir(workspace.root.join(CRDS)) {
+    // A folder below `deploy`, or of the chart's files, that holds a generated file holds nothing else.
+    let folders: BTreeSet<&str> = files
+        .iter()
+        .filter_map(|file| Some(file.path.rsplit_once('/')?.0))
+        .filter(|folder| folder.starts_with("deploy/") || *folder == chart::CRDS)
+        .collect();
+    for folder in folders {
+        let Ok(entries) = fs::read_dir(workspace.root.join(folder)) else {
+            continue;
+        };
         for entry in entries {
-            let path = format!("{CRDS}/{}", entry?.file_name().display());
+            let path = format!("{folder}/{}", entry?.file_name().display());
             if !files.iter().any(|file| file.path == path) {
                 stale.insert(path);
             }
@@ -89,13 +106,22 @@ pub(crate) fn stale(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     Ok(stale.into_iter().collect())
 }
 
-/// Every generated file with its content.
-fn files() -> anyhow::Result<Vec<Generated>> {
+/// Every file that is made by this program alone, with its content.
+fn files(workspace: &Workspace) -> anyhow::Result<Vec<Generated>> {
+    let mut files = crds()?;
+    files.push(chart::readme(workspace)?);
+    Ok(files)
+}
+
+/// The CRDs with their kustomization, and the chart's copies of them.
+fn crds() -> anyhow::Result<Vec<Generated>> {
     let mut files = Vec::new();
+    let mut copies = Vec::new();
     for crd in api_types::crds::all() {
         let value = serde_json::to_value(&crd)
             .context("failed to serialise a custom resource definition")?;
-        files.push(crd_file(&value)?);
+        files.push(crd_file(CRDS, &value)?);
+        copies.push(crd_file(chart::CRDS, &chart::crd(&value)?)?);
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));
     let names: Vec<&str> = files
@@ -111,10 +137,11 @@ fn files() -> anyhow::Result<Vec<Generated>> {
         path: format!("{CRDS}/kustomization.yaml"),
         content: yaml(&kustomization)?,
     });
+    files.extend(copies);
     Ok(files)
 }
 
-fn crd_file(crd: &Value) -> anyhow::Result<Generated> {
+fn crd_file(folder: &str, crd: &Value) -> anyhow::Result<Generated> {
     let name = crd["metadata"]["name"]
         .as_str()
         .context("a custom resource definition has no name")?;
@@ -124,7 +151,7 @@ fn crd_file(crd: &Value) -> anyhow::Result<Generated> {
         size <= LARGEST_CRD,
         "the custom resource definition {name} has {size} bytes, more than {LARGEST_CRD}: shorten its descriptions"
     );
-    let path = format!("{CRDS}/{name}.yaml");
+    let path = format!("{folder}/{name}.yaml");
     Ok(Generated { path, content })
 }
 
@@ -160,7 +187,7 @@ mod tests {
     #[test]
     fn a_definition_over_the_limit_is_refused_with_its_name_and_size() {
         let crd = json!({"metadata": {"name": "wide"}, "spec": "x".repeat(LARGEST_CRD)});
-        let message = crd_file(&crd).unwrap_err().to_string();
+        let message = crd_file(CRDS, &crd).unwrap_err().to_string();
         assert!(
             message.contains("wide") && message.contains("shorten"),
             "{message}"
@@ -178,7 +205,7 @@ mod tests {
 
     #[test]
     fn every_generated_file_is_named_in_the_kustomization() {
-        let files = files().unwrap();
+        let files = crds().unwrap();
         let kustomization = files
             .iter()
             .find(|file| file.path.ends_with("kustomization.yaml"))

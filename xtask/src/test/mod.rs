@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// Only builds of OSArtifacts on a real node (root).
     #[arg(long)]
     artifact: bool,
+    /// Only the Helm chart and kustomize (an API server; helm and kubectl are built by Go once).
+    #[arg(long)]
+    chart: bool,
     /// Build and use this Kubernetes instead of the pinned one, for example v1.33.5, or v1.33.x for the newest 1.33 (with --api or --sim).
     #[arg(long, value_name = "VERSION", value_parser = kubernetes_version)]
     kubernetes: Option<String>,
@@ -100,6 +103,7 @@ fn named(arguments: &Arguments) -> Vec<Part> {
         (arguments.sim, Part::Sim),
         (arguments.nodes, Part::Nodes),
         (arguments.artifact, Part::Artifact),
+        (arguments.chart, Part::Chart),
     ];
     switches
         .into_iter()

@@ -21,15 +21,18 @@ pub(crate) enum Part {
     Nodes,
     /// Builds on a real node: `e2e/tests/artifact_*.rs`.
     Artifact,
+    /// The Helm chart and kustomize, with helm, kubectl and an API server: `e2e/tests/chart_*.rs`.
+    Chart,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Unit,
         Self::Api,
         Self::Sim,
         Self::Nodes,
         Self::Artifact,
+        Self::Chart,
     ];
 
     /// As in CONTRIBUTING.md and on the command line.
@@ -40,6 +43,7 @@ impl Part {
             Self::Sim => "sim",
             Self::Nodes => "nodes",
             Self::Artifact => "artifact",
+            Self::Chart => "chart",
         }
     }
 
@@ -53,6 +57,7 @@ impl Part {
             ("sim_", Self::Sim),
             ("node_", Self::Nodes),
             ("artifact_", Self::Artifact),
+            ("chart_", Self::Chart),
         ];
         let by_prefix = prefixes
             .into_iter()
@@ -91,7 +96,7 @@ pub(crate) fn misnamed(workspace: &Workspace) -> Vec<Finding> {
             Finding::error(
                 format!("{package}/tests/{test}.rs"),
                 "belongs to no part of the tests, so nothing runs it",
-                "start its name with api_, sim_, node_ or artifact_",
+                "start its name with api_, sim_, node_, artifact_ or chart_",
             )
         })
         .collect()
@@ -117,6 +122,7 @@ mod tests {
         assert_eq!(Part::of("e2e", "sim_crash"), Some(Part::Sim));
         assert_eq!(Part::of("e2e", "node_reboot"), Some(Part::Nodes));
         assert_eq!(Part::of("e2e", "artifact_build"), Some(Part::Artifact));
+        assert_eq!(Part::of("e2e", "chart_template"), Some(Part::Chart));
         assert_eq!(Part::of("e2e", "apiary"), None);
         assert_eq!(Part::of("api-types", "schema"), Some(Part::Unit));
     }
