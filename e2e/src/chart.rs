@@ -73,14 +73,14 @@ pub fn components() -> anyhow::Result<BTreeMap<String, String>> {
         let mut arguments: Vec<&str> = switches.iter().map(String::as_str).collect();
         arguments.push("--set=crds.install=false");
         let by_template = split(&template(&arguments)?)?;
-        let names: Vec<&String> = by_template.keys().collect();
-        let resources: String = names.iter().map(|name| format!("- {name}\n")).collect();
+        let names: Vec<&str> = by_template.keys().map(String::as_str).collect();
+        let resources = names.join("\n- ");
         files.insert(
             format!("deploy/{component}/kustomization.yaml"),
             format!(
                 "{}# Everything that belongs to the {component}; takes part in deploy/default. Your image: \
                  `kustomize edit set image\n# {component}=REGISTRY/{component}:TAG`.\n\
-                 apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources:\n{resources}",
+                 apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources:\n- {resources}\n",
                 header()
             ),
         );

@@ -1,5 +1,11 @@
 //! What the chart renders, without a cluster: golden files, helm's own lint, refused values, and the kustomize components.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends at the first surprise"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 
