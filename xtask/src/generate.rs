@@ -8,22 +8,26 @@ use serde_json::{Value, json};
 
 use crate::workspace::Workspace;
 
+mod chart;
 mod dashboards;
 #[cfg(test)]
 mod expressions;
 mod metrics;
 mod reference;
+mod values;
 
+/// The CRDs for kustomize.
 const CRDS: &str = "deploy/crds";
 const DASHBOARDS: &str = "charts/kairos-operator/dashboards";
 const REFERENCE: &str = "docs/reference";
 /// Folders that hold generated files only; anything else found in them is stale.
-const GENERATED_FOLDERS: [&str; 3] = [CRDS, DASHBOARDS, REFERENCE];
+const GENERATED_FOLDERS: [&str; 3] = [chart::CRDS, DASHBOARDS, REFERENCE];
 /// Largest file of a custom resource definition, in bytes: client-side `kubectl apply` keeps a copy of the object in an
 /// annotation (as compact JSON, about half of the file), and annotations end at 256 KiB.
 const LARGEST_CRD: usize = 200 * 1024;
 
-/// Write the files that are made from code: CRDs and their kustomization, dashboards, the reference pages and the list of metrics.
+/// Write the files that are made: the CRDs, the chart's README and dashboards, the kustomize components that the chart renders
+/// to, the reference pages and the list of metrics.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Write nothing; fail when a file is not what would be written.
@@ -40,7 +44,9 @@ pub(crate) struct Generated {
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let stale = stale(workspace)?;
+    let mut files = files(workspace)?;
+    files.extend(chart::components(workspace)?);
+    let stale = differing(workspace, &files)?;
     if arguments.check {
         for path in &stale {
             println!(
@@ -53,7 +59,6 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
             ExitCode::FAILURE
         });
     }
-    let files = files()?;
     for path in &stale {
         let absolute = workspace.root.join(path);
         if let Some(file) = files.iter().find(|file| file.path == *path) {
@@ -74,9 +79,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Paths that differ from what the code makes: missing, changed, or left over in a generated folder.
+/// Paths that differ from what the code makes: missing, changed, or left over in a generated folder. What needs helm is
+/// not among them: `cargo xtask test --chart` looks at that.
 pub(crate) fn stale(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
-    let files = files()?;
+    differing(workspace, &files(workspace)?)
+}
+
+fn differing(workspace: &Workspace, files: &[Generated]) -> anyhow::Result<Vec<String>> {
     let mut stale: BTreeSet<String> = files
         .iter()
         .filter(|file| {
@@ -87,7 +96,13 @@ pub(crate) fn stale(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
         })
         .map(|file| file.path.clone())
         .collect();
-    for folder in GENERATED_FOLDERS {
+    // A folder that holds a generated file holds nothing else.
+    let folders: BTreeSet<&str> = files
+        .iter()
+        .filter_map(|file| Some(file.path.rsplit_once('/')?.0))
+        .filter(|folder| folder.starts_with("deploy/") || GENERATED_FOLDERS.contains(folder))
+        .collect();
+    for folder in folders {
         let Ok(entries) = fs::read_dir(workspace.root.join(folder)) else {
             continue;
         };
@@ -101,9 +116,10 @@ pub(crate) fn stale(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     Ok(stale.into_iter().collect())
 }
 
-/// Every generated file with its content.
-fn files() -> anyhow::Result<Vec<Generated>> {
-    let mut files = crd_files()?;
+/// Every file that is made by this program alone, with its content.
+fn files(workspace: &Workspace) -> anyhow::Result<Vec<Generated>> {
+    let mut files = crds()?;
+    files.push(chart::readme(workspace)?);
     for (name, source) in dashboards::SOURCES {
         files.push(Generated {
             path: format!("{DASHBOARDS}/{name}.json"),
@@ -132,11 +148,13 @@ fn definitions() -> anyhow::Result<Vec<Value>> {
     all.context("failed to serialise a custom resource definition")
 }
 
-/// The custom resource definitions and their kustomization.
-fn crd_files() -> anyhow::Result<Vec<Generated>> {
+/// The CRDs with their kustomization, and the chart's copies of them.
+fn crds() -> anyhow::Result<Vec<Generated>> {
     let mut files = Vec::new();
-    for crd in definitions()? {
-        files.push(crd_file(&crd)?);
+    let mut copies = Vec::new();
+    for value in definitions()? {
+        files.push(crd_file(CRDS, &value)?);
+        copies.push(crd_file(chart::CRDS, &chart::crd(&value)?)?);
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));
     let names: Vec<&str> = files
@@ -152,10 +170,11 @@ fn crd_files() -> anyhow::Result<Vec<Generated>> {
         path: format!("{CRDS}/kustomization.yaml"),
         content: yaml(&kustomization)?,
     });
+    files.extend(copies);
     Ok(files)
 }
 
-fn crd_file(crd: &Value) -> anyhow::Result<Generated> {
+fn crd_file(folder: &str, crd: &Value) -> anyhow::Result<Generated> {
     let name = crd["metadata"]["name"]
         .as_str()
         .context("a custom resource definition has no name")?;
@@ -165,7 +184,7 @@ fn crd_file(crd: &Value) -> anyhow::Result<Generated> {
         size <= LARGEST_CRD,
         "the custom resource definition {name} has {size} bytes, more than {LARGEST_CRD}: shorten its descriptions"
     );
-    let path = format!("{CRDS}/{name}.yaml");
+    let path = format!("{folder}/{name}.yaml");
     Ok(Generated { path, content })
 }
 
@@ -201,7 +220,7 @@ mod tests {
     #[test]
     fn a_definition_over_the_limit_is_refused_with_its_name_and_size() {
         let crd = json!({"metadata": {"name": "wide"}, "spec": "x".repeat(LARGEST_CRD)});
-        let message = crd_file(&crd).unwrap_err().to_string();
+        let message = crd_file(CRDS, &crd).unwrap_err().to_string();
         assert!(
             message.contains("wide") && message.contains("shorten"),
             "{message}"
@@ -219,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_generated_file_is_named_in_the_kustomization() {
-        let files = crd_files().unwrap();
+        let files = crds().unwrap();
         let kustomization = files
             .iter()
             .find(|file| file.path.ends_with("kustomization.yaml"))

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use k8s_openapi::api::core::v1::{Affinity, ResourceRequirements, Toleration};
 use k8s_openapi::jiff::SignedDuration;
 use operator_runtime::args::RuntimeArgs;
+use operator_runtime::namespaces::Namespaces;
 
 use crate::build::BuildSettings;
 use crate::plan::Version;
@@ -47,6 +48,10 @@ pub struct ControllerArgs {
     /// Flags that all controllers share.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
+
+    /// Which namespaces it works in.
+    #[command(flatten)]
+    pub namespaces: Namespaces,
 
     /// Image with artifact-worker, which is this controller's own image.
     #[arg(long, env = "WORKER_IMAGE", default_value = "artifact-controller")]

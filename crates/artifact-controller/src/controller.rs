@@ -11,12 +11,14 @@ use futures::{Stream, StreamExt as _, future};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::SignedDuration;
+use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 use operator_runtime::backoff::Backoff;
 use operator_runtime::events::EventPublisher;
+use operator_runtime::namespaces::Namespaces;
 use operator_runtime::readiness::ReadinessHandle;
 use operator_runtime::run::Chassis;
 
@@ -62,15 +64,15 @@ pub async fn run(chassis: Chassis, args: ControllerArgs) -> anyhow::Result<()> {
     let client = chassis.clients.api.clone();
     let metrics = chassis.metrics.register("artifact", Metrics::register);
     let filled = chassis.readiness.register("caches");
-    let (pods, mut pod_triggers) = watch::<Pod>(&client);
-    let (jobs, mut job_triggers) = watch::<Job>(&client);
-    let (claims, mut claim_triggers) = watch::<PersistentVolumeClaim>(&client);
+    let (pods, mut pod_triggers) = watch::<Pod>(&args.namespaces, &client);
+    let (jobs, mut job_triggers) = watch::<Job>(&args.namespaces, &client);
+    let (claims, mut claim_triggers) = watch::<PersistentVolumeClaim>(&args.namespaces, &client);
     let caches = Caches { pods, jobs, claims };
     let (tell, told) = tokio::sync::watch::channel(false);
     tokio::spawn(announce(caches.clone(), filled, tell));
     // It watches nothing before it runs; its store tells the metrics which artifacts exist.
-    let controller = Controller::new(Api::<OSArtifact>::all(client), watcher::Config::default())
-        .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
+    let controller: Controller<OSArtifact> = args.namespaces.controller(&client);
+    let controller = controller.with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
     let artifacts = controller.store();
     let collector = phase_collector(Box::new(move || phases(&artifacts)));
     chassis.metrics.register("artifact", |registry| {
@@ -121,13 +123,14 @@ pub async fn run(chassis: Chassis, args: ControllerArgs) -> anyhow::Result<()> {
 
 /// A cache of the objects of builds, and the stream of their changes that fills it.
 fn watch<K>(
+    namespaces: &Namespaces,
     client: &Client,
 ) -> (
     Store<K>,
     impl Stream<Item = watcher::Result<K>> + Send + Unpin + use<K>,
 )
 where
-    K: Resource<DynamicType = ()>
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + std::fmt::Debug
         + serde::de::DeserializeOwned
@@ -137,8 +140,8 @@ where
 {
     let (store, writer) = reflector::store::<K>();
     let selected = watcher::Config::default().labels(LABEL_ARTIFACT);
-    let changes = watcher(Api::<K>::all(client.clone()), selected)
-        .default_backoff()
+    let changes = namespaces
+        .watch(client, &selected)
         .modify(|object: &mut K| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .touched_objects()

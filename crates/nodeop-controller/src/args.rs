@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use operator_runtime::args::RuntimeArgs;
+use operator_runtime::namespaces::Namespaces;
 
 use crate::build::BuildSettings;
 
@@ -12,6 +13,10 @@ pub struct Args {
     /// Flags that all controllers share.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
+
+    /// Which namespaces it works in.
+    #[command(flatten)]
+    pub namespaces: Namespaces,
 
     /// Image for the Jobs of NodeOps that name none.
     #[arg(long, env = "DEFAULT_IMAGE", default_value = api_types::names::DEFAULT_NODEOP_IMAGE)]

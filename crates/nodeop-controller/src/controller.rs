@@ -86,25 +86,20 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         triggers::of_node,
     )
     .boxed();
+    let of_node_ops = watcher::Config::default().labels(LABEL_NODEOP);
     let mut job_triggers = triggers::changes(
-        watcher(
-            Api::<WatchedJob>::all(client.clone()),
-            watcher::Config::default().labels(LABEL_NODEOP),
-        )
-        .default_backoff()
-        .modify(WatchedJob::trim)
-        .reflect(job_writer),
+        args.namespaces
+            .watch(&client, &of_node_ops)
+            .modify(WatchedJob::trim)
+            .reflect(job_writer),
         triggers::of_job,
     )
     .boxed();
     let mut pod_triggers = triggers::changes(
-        watcher(
-            Api::<WatchedPod>::all(client.clone()),
-            watcher::Config::default().labels(LABEL_NODEOP),
-        )
-        .default_backoff()
-        .modify(WatchedPod::trim)
-        .reflect(pod_writer),
+        args.namespaces
+            .watch(&client, &of_node_ops)
+            .modify(WatchedPod::trim)
+            .reflect(pod_writer),
         triggers::of_pod,
     )
     .boxed();
@@ -126,11 +121,8 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
     if settings.agent_image.is_empty() {
         settings.agent_image = own_image(&chassis).await.unwrap_or_default();
     }
-    let controller = Controller::new(
-        Api::<WatchedNodeOp>::all(client),
-        watcher::Config::default(),
-    )
-    .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
+    let controller: Controller<WatchedNodeOp> = args.namespaces.controller(&client);
+    let controller = controller.with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
     let requests = requests(&chassis);
     let existing = controller.store();
     metrics.operations.exist(Box::new(move || uids(&existing)));

@@ -17,6 +17,7 @@
 //! | [`events`] | Events with names that make repetition harmless |
 //! | [`merge_patch`] | patches that hold only what changed |
 //! | [`names`] | short hashes, and names cut to a length |
+//! | [`namespaces`] | watches of all namespaces or of a few |
 //! | [`run`] | the order in which all this starts and ends |
 //!
 //! Invariant: this crate depends on no other crate of the workspace, and names no custom resource.
@@ -31,6 +32,7 @@ pub mod logging;
 pub mod merge_patch;
 pub mod metrics;
 pub mod names;
+pub mod namespaces;
 pub mod readiness;
 pub mod run;
 pub mod shutdown;

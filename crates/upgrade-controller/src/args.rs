@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use operator_runtime::args::RuntimeArgs;
+use operator_runtime::namespaces::Namespaces;
 
 use crate::build::BuildSettings;
 
@@ -12,6 +13,10 @@ pub struct Args {
     /// Flags that all controllers share.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
+
+    /// Which namespaces it works in.
+    #[command(flatten)]
+    pub namespaces: Namespaces,
 
     /// How many seconds the check before an upgrade may take on one node. The node pulls the image in this time, before
     /// it is cordoned, so give slow lines more.

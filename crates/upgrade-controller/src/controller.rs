@@ -12,8 +12,8 @@ use futures::{StreamExt as _, future};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, watcher};
-use kube::{Api, Resource as _, ResourceExt as _};
+use kube::runtime::{Controller, WatchStreamExt as _, watcher};
+use kube::{Resource as _, ResourceExt as _};
 use operator_runtime::events::EventPublisher;
 use operator_runtime::run::Chassis;
 
@@ -47,11 +47,8 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
     let metrics = chassis.metrics.register("upgrade", Metrics::register);
     let client = chassis.clients.api.clone();
     // It watches nothing before it runs; its store tells the metrics which upgrades exist.
-    let controller = Controller::new(
-        Api::<WatchedUpgrade>::all(client.clone()),
-        watcher::Config::default(),
-    )
-    .with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
+    let controller: Controller<WatchedUpgrade> = args.namespaces.controller(&client);
+    let controller = controller.with_config(Config::default().concurrency(PASSES_IN_FLIGHT));
     let upgrades = controller.store();
     let phases = Phases::default();
     let existing = upgrades.clone();
@@ -76,13 +73,13 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
         memory: Memory::default(),
         upgrades,
     });
+    let node_ops = args
+        .namespaces
+        .watch(&client, &watcher::Config::default())
+        .touched_objects();
     let shutdown = chassis.shutdown.clone();
     controller
-        .watches(
-            Api::<WatchedNodeOp>::all(client),
-            watcher::Config::default(),
-            |node_op: WatchedNodeOp| owner_of(&node_op),
-        )
+        .watches_stream(node_ops, |node_op: WatchedNodeOp| owner_of(&node_op))
         .graceful_shutdown_on(async move { shutdown.requested().await })
         .run(reconcile, on_error, context)
         .for_each(|result| {

@@ -31,6 +31,8 @@ pub enum Tool {
     Crane,
     /// A registry in memory.
     Registry,
+    /// Renders and installs charts.
+    Helm,
 }
 
 /// How one tool is built.
@@ -108,6 +110,7 @@ impl Tool {
                 "registry",
                 "github.com/google/go-containerregistry/cmd/registry",
             ),
+            Self::Helm => recipe("helm", "helm", "helm.sh/helm/v4/cmd/helm", "4 minutes"),
         }
     }
 }

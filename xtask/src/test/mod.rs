@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Only metrics, dashboards and alerts, with a real Prometheus.
     #[arg(long)]
     observe: bool,
+    /// Only the Helm chart and kustomize (an API server; helm and kubectl are built by Go once).
+    #[arg(long)]
+    chart: bool,
     /// Build and use this Kubernetes instead of the pinned one, for example v1.33.5, or v1.33.x for the newest 1.33 (with --api or --sim).
     #[arg(long, value_name = "VERSION", value_parser = kubernetes_version)]
     kubernetes: Option<String>,
@@ -104,6 +107,7 @@ fn named(arguments: &Arguments) -> Vec<Part> {
         (arguments.nodes, Part::Nodes),
         (arguments.artifact, Part::Artifact),
         (arguments.observe, Part::Observe),
+        (arguments.chart, Part::Chart),
     ];
     switches
         .into_iter()

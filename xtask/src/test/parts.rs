@@ -23,16 +23,19 @@ pub(crate) enum Part {
     Artifact,
     /// Metrics, dashboards and alerts, with a real Prometheus: `e2e/tests/observe_*.rs`.
     Observe,
+    /// The Helm chart and kustomize, with helm, kubectl and an API server: `e2e/tests/chart_*.rs`.
+    Chart,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Unit,
         Self::Api,
         Self::Sim,
         Self::Nodes,
         Self::Artifact,
         Self::Observe,
+        Self::Chart,
     ];
 
     /// As in CONTRIBUTING.md and on the command line.
@@ -44,6 +47,7 @@ impl Part {
             Self::Nodes => "nodes",
             Self::Artifact => "artifact",
             Self::Observe => "observe",
+            Self::Chart => "chart",
         }
     }
 
@@ -58,6 +62,7 @@ impl Part {
             ("node_", Self::Nodes),
             ("artifact_", Self::Artifact),
             ("observe_", Self::Observe),
+            ("chart_", Self::Chart),
         ];
         let by_prefix = prefixes
             .into_iter()
@@ -96,7 +101,7 @@ pub(crate) fn misnamed(workspace: &Workspace) -> Vec<Finding> {
             Finding::error(
                 format!("{package}/tests/{test}.rs"),
                 "belongs to no part of the tests, so nothing runs it",
-                "start its name with api_, sim_, node_, artifact_ or observe_",
+                "start its name with api_, sim_, node_, artifact_, observe_ or chart_",
             )
         })
         .collect()
@@ -123,6 +128,7 @@ mod tests {
         assert_eq!(Part::of("e2e", "node_reboot"), Some(Part::Nodes));
         assert_eq!(Part::of("e2e", "artifact_build"), Some(Part::Artifact));
         assert_eq!(Part::of("e2e", "observe_controllers"), Some(Part::Observe));
+        assert_eq!(Part::of("e2e", "chart_template"), Some(Part::Chart));
         assert_eq!(Part::of("e2e", "apiary"), None);
         assert_eq!(Part::of("api-types", "schema"), Some(Part::Unit));
     }

@@ -1,0 +1,2 @@
+{{- define "kairos-operator.arguments.upgrade" }}{{ end }}
+{{- define "kairos-operator.environment.upgrade" }}{{ end }}

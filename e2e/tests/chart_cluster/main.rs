@@ -1,0 +1,15 @@
+//! The chart and the kustomization on a real API server: installed, upgraded, taken back, removed; with work under way.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends at the first surprise"
+)]
+
+mod git;
+mod kustomize;
+mod lifecycle;
+mod removal;
+mod site;
+mod strict;
+mod watched;
