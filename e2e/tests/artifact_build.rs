@@ -13,9 +13,8 @@ use std::time::Duration;
 use api_types::osartifact::{ArtifactPhase, OSArtifact, OSArtifactStatus};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use e2e::assets;
 use e2e::cluster::{Cluster, ControlPlane};
-use e2e::images::{Image, ImageConfig, debian};
+use e2e::images::{Image, ImageConfig, bootable};
 use e2e::nodes::{self, NodeSpec, RealNodes};
 use e2e::operator::{self, Controller};
 use k8s_openapi::api::core::v1::{PersistentVolume, Pod, Secret};
@@ -29,18 +28,6 @@ const PATIENCE: Duration = Duration::from_mins(4);
 const REGISTRY: &str = "10.99.0.1:5000";
 const USER: &str = "builder";
 const PASSWORD: &str = "correct-horse";
-/// Everything that the tools are made of.
-const PACKAGES: [&str; 9] = [
-    "buildah",
-    "skopeo",
-    "xorriso",
-    "squashfs-tools",
-    "e2fsprogs",
-    "qemu-utils",
-    "mtools",
-    "ca-certificates",
-    "crun",
-];
 const TOOLS: &str = "registry.example.com/tools:e2e";
 
 struct Site {
@@ -165,16 +152,10 @@ impl Site {
 
 /// One image with everything: the worker, the stand-in, and Debian's tools.
 fn tools() -> Image {
-    let cache = assets::cache_folder().unwrap();
     let worker = operator::binary("artifact-worker").unwrap();
-    debian(&cache, &PACKAGES)
+    operator::build_tools()
         .unwrap()
         .program("artifact-worker", &worker)
-        .unwrap()
-        .program(
-            "usr/local/bin/auroraboot",
-            env!("CARGO_BIN_EXE_stand-in-auroraboot").as_ref(),
-        )
         .unwrap()
 }
 
@@ -182,30 +163,6 @@ fn kairos_init() -> Image {
     let script = include_bytes!("data/stand-in-kairos-init.sh");
     Image::new(ImageConfig::default())
         .file("kairos-init", 0o755, script)
-        .unwrap()
-}
-
-/// A Kairos image: a kernel, an initrd and a release file on busybox.
-fn kairos(nodes: &RealNodes) -> Image {
-    let release = b"KAIROS_VERSION=\"v1.0.0\"\nKAIROS_NAME=\"test\"\n";
-    nodes
-        .busybox()
-        .unwrap()
-        .folder("boot", 0o755)
-        .unwrap()
-        .file("boot/vmlinuz", 0o644, b"kernel\n")
-        .unwrap()
-        .file("boot/initrd", 0o644, b"initrd\n")
-        .unwrap()
-        .file("etc/kairos-release", 0o644, release)
-        .unwrap()
-        .folder("usr", 0o755)
-        .unwrap()
-        .folder("usr/lib", 0o755)
-        .unwrap()
-        .file("usr/lib/os-release", 0o644, b"ID=test\nIMAGE_ID=none\n")
-        .unwrap()
-        .link("etc/os-release", "../usr/lib/os-release")
         .unwrap()
 }
 
@@ -241,7 +198,8 @@ async fn artifacts_are_built_on_a_real_node() {
         .put(TOOLS, tokio::task::spawn_blocking(tools).await.unwrap())
         .unwrap();
     store.put(&image("kairos-init:e2e"), kairos_init()).unwrap();
-    store.put(&image("kairos:v1"), kairos(&nodes)).unwrap();
+    let kairos = bootable(nodes.busybox().unwrap()).unwrap();
+    store.put(&image("kairos:v1"), kairos).unwrap();
     store
         .put(&image("vanilla:v1"), nodes.busybox().unwrap())
         .unwrap();
