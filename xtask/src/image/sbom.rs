@@ -236,6 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn the_bill_of_a_controller_names_what_it_stands_on() {
+        let bills = Bills::load(&Workspace::load().unwrap()).unwrap();
+        let bill: Value = serde_json::from_str(&bills.of("upgrade-controller").unwrap()).unwrap();
+        let components = bill["components"].as_array().unwrap();
+        let find = |name: &str| components.iter().find(|known| known["name"] == name);
+        for name in ["api-types", "kube-client", "rustls", "rust-std", "glibc"] {
+            assert!(find(name).is_some(), "{name}");
+        }
+        assert!(find("proptest").is_none(), "it is only tested with it");
+        let unlicensed = components.iter().find(|known| known["licenses"].is_null());
+        assert_eq!(unlicensed, None);
+    }
+
+    #[test]
     fn an_unknown_package_has_no_bill() {
         assert!(bills().of("leek").unwrap_err().to_string().contains("leek"));
     }
