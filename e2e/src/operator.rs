@@ -6,15 +6,28 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 
+use crate::assets;
 use crate::cluster::Cluster;
 use crate::guard::{Process, ProcessHandle};
-use crate::images;
+use crate::images::{self, Image, ImageConfig};
 use crate::nodes::RealNodes;
 
 /// Namespace that `deploy` installs into.
 pub const NAMESPACE: &str = "kairos-operator";
 /// The name under which [`agent_image`] serves our node agent.
 pub const AGENT_IMAGE: &str = "kairos-operator/node-agent:test";
+/// Debian packages with everything that builds of images use.
+const BUILD_PACKAGES: [&str; 9] = [
+    "buildah",
+    "skopeo",
+    "xorriso",
+    "squashfs-tools",
+    "e2fsprogs",
+    "qemu-utils",
+    "mtools",
+    "ca-certificates",
+    "crun",
+];
 /// Folder of the controllers' binaries; otherwise they are looked for beside the running test.
 const BINARIES: &str = "KAIROS_E2E_BIN_DIR";
 
@@ -164,9 +177,16 @@ impl Controller {
 /// Serves an image of our node agent to `nodes` and returns its name, for manifests and the controller's flag. The program
 /// is at `/node-agent` in it.
 pub fn agent_image(nodes: &RealNodes) -> anyhow::Result<&'static str> {
-    let image = images::program(&[("node-agent", &static_agent()?)])?;
+    let agent = static_agent()?;
+    let image = Image::of_programs(ImageConfig::default(), &[("node-agent", &agent)])?;
     nodes.images().put(AGENT_IMAGE, image)?;
     Ok(AGENT_IMAGE)
+}
+
+/// An image with the tools of builds: Debian's, and the stand-in of AuroraBoot. Blocking; takes about a minute the first time.
+pub fn build_tools() -> anyhow::Result<Image> {
+    images::debian(&assets::cache_folder()?, &BUILD_PACKAGES)?
+        .program("usr/local/bin/auroraboot", &binary("stand-in-auroraboot")?)
 }
 
 /// The node agent as a static binary. Cargo does not make it beside the others, so it could be older than its source.

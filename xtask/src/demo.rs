@@ -1,10 +1,13 @@
 //! `cargo xtask demo`: builds the demo with the programs it starts, and becomes it.
 
-use std::{os::unix::process::CommandExt, process::Command, process::ExitCode};
+use std::{
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode, Stdio},
+};
 
 use anyhow::{Context, anyhow, ensure};
 
-use crate::workspace::Workspace;
+use crate::{image, workspace::Workspace};
 
 /// The packages whose programs take part; in one build, so that they share it.
 const PACKAGES: [&str; 3] = ["demo", "e2e", "nodeop-controller"];
@@ -18,8 +21,20 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         status.success(),
         "failed to build the demo; rustc says why above"
     );
+    let mut demo = workspace.program("demo");
+    let mut check = workspace.program("demo");
+    check.args(arguments).arg("--check-images");
+    // Wrong arguments are told by the demo itself, below.
+    let answer = check
+        .stderr(Stdio::null())
+        .output()
+        .context("failed to start the demo")?;
+    if answer.stdout == b"images\n" {
+        println!("making the images of the controllers");
+        demo.env("KAIROS_DEMO_IMAGES", image::quick(workspace)?);
+    }
     // In place of this process, so that Ctrl-C and the exit code are the demo's own.
-    let error = workspace.program("demo").args(arguments).exec();
+    let error = demo.args(arguments).exec();
     Err(anyhow!(error).context("failed to start the demo"))
 }
 

@@ -4,6 +4,8 @@ mod agent;
 mod demo;
 mod deny;
 mod generate;
+mod image;
+mod release;
 mod soak;
 mod test;
 mod tidy;
@@ -30,6 +32,8 @@ enum Command {
     Test(test::Arguments),
     Deny(deny::Arguments),
     Soak(soak::Arguments),
+    Image(image::Arguments),
+    Release(release::Arguments),
     /// Build the node agent as a static binary, as the tests with real nodes put it into an image.
     Agent,
     /// Start a cluster here, install the operator on it and run a NodeOp that you can watch (`demo --help` says more).
@@ -59,6 +63,8 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Test(arguments) => test::run(&workspace, arguments),
         Command::Deny(arguments) => deny::run(&workspace, arguments),
         Command::Soak(arguments) => soak::run(&workspace, arguments),
+        Command::Image(arguments) => image::run(&workspace, arguments),
+        Command::Release(arguments) => release::run(&workspace, arguments),
         Command::Agent => agent::run(&workspace),
         Command::Demo { arguments } => demo::run(&workspace, arguments),
     }

@@ -26,6 +26,12 @@ pub(crate) struct Workspace {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) description: Option<String>,
+    /// An SPDX expression.
+    pub(crate) license: Option<String>,
+    /// URL of the source.
+    pub(crate) repository: Option<String>,
     /// Absolute path of its `Cargo.toml`.
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
@@ -51,9 +57,18 @@ pub(crate) struct Target {
 impl Package {
     /// Names of the integration tests (`tests/NAME.rs`).
     pub(crate) fn integration_tests(&self) -> impl Iterator<Item = &str> {
+        self.targets_of("test")
+    }
+
+    /// Names of the binaries.
+    pub(crate) fn binaries(&self) -> impl Iterator<Item = &str> {
+        self.targets_of("bin")
+    }
+
+    fn targets_of(&self, kind: &'static str) -> impl Iterator<Item = &str> {
         self.targets
             .iter()
-            .filter(|target| target.kind.iter().any(|kind| kind == "test"))
+            .filter(move |target| target.kind.iter().any(|known| known == kind))
             .map(|target| &*target.name)
     }
 }
@@ -110,6 +125,27 @@ impl Workspace {
                 programs.join("e2e-guard").display().to_string(),
             ),
         ]
+    }
+
+    /// The commit that is checked out, with `-dirty` where files differ from it.
+    pub(crate) fn revision(&self) -> anyhow::Result<String> {
+        let output = Command::new("git")
+            .current_dir(&self.root)
+            .args([
+                "describe",
+                "--always",
+                "--abbrev=40",
+                "--dirty",
+                "--exclude=*",
+            ])
+            .stderr(Stdio::inherit())
+            .output()
+            .context("failed to start `git describe`: install git")?;
+        if !output.status.success() {
+            bail!("`git describe` failed: run this in a git checkout with a commit");
+        }
+        let revision = String::from_utf8(output.stdout).context("failed to read the revision")?;
+        Ok(revision.trim().to_owned())
     }
 
     /// Every file that git tracks or would track (new files too, ignored ones not), relative to the root, sorted.

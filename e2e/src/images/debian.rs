@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 
-use super::image::{Image, ImageConfig};
+use oci_image::{Image, ImageConfig};
 
 /// Debian release of the images.
 const RELEASE: &str = "bookworm";

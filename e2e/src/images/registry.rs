@@ -129,7 +129,7 @@ fn answer(store: &Store, question: &Question<'_>) -> Response<Full<Bytes>> {
                 "manifest unknown",
             );
         };
-        let mut answer = content(question.method, super::image::MANIFEST_TYPE, manifest);
+        let mut answer = content(question.method, oci_image::MANIFEST_TYPE, manifest);
         if let Ok(value) = digest.try_into() {
             answer.headers_mut().insert("docker-content-digest", value);
         }
@@ -178,7 +178,8 @@ fn failure(status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes
 
 #[cfg(test)]
 mod tests {
-    use super::super::image::{Image, ImageConfig};
+    use oci_image::{Image, ImageConfig};
+
     use super::*;
 
     fn get<'a>(path: &'a str, host: &'a str, authorization: Option<&'a str>) -> Question<'a> {

@@ -11,7 +11,8 @@ use anyhow::Context;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::image::{Image, digest, hex_digest};
+use oci_image::{Blobs, Image, archive, digest};
+
 use super::reference::{Reference, is_safe, is_safe_path};
 
 /// A folder of images. Cheap to clone; writing is safe while a registry serves it.
@@ -40,15 +41,24 @@ impl Store {
     /// Puts an image under a name, e.g. `quay.io/kairos/ubuntu:v3`; an earlier one of that name is replaced.
     /// Returns the manifest's digest.
     pub fn put(&self, name: &str, image: Image) -> anyhow::Result<String> {
+        self.put_blobs(name, &image.finish()?)
+    }
+
+    /// Like [`Self::put`], for an image that was written to a file.
+    pub fn put_archive(&self, name: &str, path: &Path) -> anyhow::Result<String> {
+        self.put_blobs(name, &archive::read(path)?)
+    }
+
+    /// Like [`Self::put`], for an image that is finished, such as one with several names.
+    pub fn put_blobs(&self, name: &str, blobs: &Blobs) -> anyhow::Result<String> {
         let Reference {
             host,
             repository,
             tag,
         } = Reference::parse(name)?;
-        let blobs = image.finish()?;
         let write = || -> io::Result<()> {
-            for content in [&blobs.layer, &blobs.config, &blobs.manifest] {
-                let path = self.folder.join("blobs").join(hex_digest(content));
+            for (hex, content) in blobs.parts() {
+                let path = self.folder.join("blobs").join(hex);
                 if !path.exists() {
                     replace(&path, content)?;
                 }

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, bail};
-
-use super::image::{Image, ImageConfig};
+use anyhow::Context;
+use oci_image::{Image, ImageConfig};
 
 /// The name under which [`busybox`] is stored; manifests write `busybox`.
 pub const BUSYBOX: &str = "docker.io/library/busybox:latest";
@@ -53,26 +52,8 @@ pub fn pause(busybox: &Path) -> anyhow::Result<Image> {
     )
 }
 
-/// An image of statically linked programs of our own, without a shell, run as user 65532: pairs of (path in the image, file
-/// of this machine). The first one is the entrypoint.
-pub fn program(programs: &[(&str, &Path)]) -> anyhow::Result<Image> {
-    let Some((first, _)) = programs.first() else {
-        bail!("an image needs at least one program")
-    };
-    let config = ImageConfig {
-        entrypoint: vec![format!("/{}", first.trim_start_matches('/'))],
-        user: Some("65532:65532".to_owned()),
-        ..ImageConfig::default()
-    };
-    programs
-        .iter()
-        .try_fold(Image::new(config), |image, (path, source)| {
-            image.program(path.trim_start_matches('/'), source)
-        })
-}
-
 /// An image of one program of our own as a developer's build makes it, with the shared libraries that it needs; otherwise
-/// like [`program`]. `path` is where it lies in the image.
+/// like [`Image::of_programs`]. `path` is where it lies in the image.
 pub fn program_with_libraries(path: &str, source: &Path) -> anyhow::Result<Image> {
     let failed = || format!("failed to list the libraries of {}", source.display());
     let output = Command::new("ldd")
@@ -91,7 +72,7 @@ pub fn program_with_libraries(path: &str, source: &Path) -> anyhow::Result<Image
             .iter()
             .map(|library| (*library, Path::new(*library))),
     );
-    program(&programs)
+    Image::of_programs(ImageConfig::default(), &programs)
 }
 
 fn base(config: ImageConfig, busybox: &Path) -> anyhow::Result<Image> {

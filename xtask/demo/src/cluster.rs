@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use e2e::cluster::{Cluster, ControlPlane};
 use e2e::guard::Guard;
-use e2e::nodes::{NodeSpec, RealNodes, Reason};
+use e2e::nodes::{BootState, NodeSpec, RealNodes, Reason};
 use kube::config::{KubeConfigOptions, Kubeconfig, NamedCluster};
 use kube::{Client, Config};
 
@@ -26,9 +26,8 @@ const PACKAGES: [&str; 8] = [
     "pkg-config",
     "util-linux",
 ];
-/// What a Kairos node says of itself, in /etc/kairos-release.
-const RELEASE: &str = "KAIROS_ID=kairos\nKAIROS_FLAVOR=debian\nKAIROS_FLAVOR_RELEASE=bookworm\nKAIROS_VARIANT=standard\n\
-                       KAIROS_MODEL=generic\nKAIROS_ARCH=amd64\nKAIROS_RELEASE=v3.5.0\nKAIROS_VERSION=v3.5.0\n";
+/// The Kairos that nodes run at first.
+const FIRST_VERSION: &str = "v3.5.0";
 
 /// What the demo needs to know of a cluster.
 pub(crate) struct Target {
@@ -42,27 +41,38 @@ pub(crate) struct Target {
     pub(crate) kubeconfig: Option<PathBuf>,
     /// The cluster that was started here: it ends when this is dropped.
     _cluster: Option<Cluster>,
+    /// The nodes that were started here, where they are real.
+    pub(crate) nodes: Option<RealNodes>,
     /// Whether Pods run what they say; those of simulated nodes do not.
     pub(crate) runs_commands: bool,
 }
 
-/// The cluster that the arguments ask for.
+/// What a Kairos of that version says of itself, in /etc/kairos-release.
+pub(crate) fn release(version: &str) -> String {
+    format!(
+        "KAIROS_ID=kairos\nKAIROS_FLAVOR=debian\nKAIROS_FLAVOR_RELEASE=bookworm\nKAIROS_VARIANT=standard\n\
+         KAIROS_MODEL=generic\nKAIROS_ARCH=amd64\nKAIROS_RELEASE={version}\nKAIROS_VERSION={version}\n"
+    )
+}
+
+/// The cluster that the arguments ask for. What cannot be told there is refused before minutes are spent on it.
 pub(crate) async fn get(arguments: &Arguments) -> anyhow::Result<Target> {
+    if !arguments.wants_real_nodes() {
+        arguments.stories(false)?;
+    }
     if let Some(context) = &arguments.context {
         return of_context(context).await;
     }
     if let Some(count) = arguments.simulated {
         return simulated(usize::from(count)).await;
     }
-    match real_nodes_possible() {
-        Ok(()) => real().await,
-        Err(reason) => {
-            println!(
-                "{reason:#}\ngoing on with {FALLBACK} simulated nodes, whose Pods run nothing"
-            );
-            simulated(FALLBACK).await
-        }
-    }
+    let Err(reason) = real_nodes_possible() else {
+        return real().await;
+    };
+    let reason = format!("{reason:#}");
+    arguments.stories(false).context(reason.clone())?;
+    println!("{reason}\ngoing on with {FALLBACK} simulated nodes, whose Pods run nothing");
+    simulated(FALLBACK).await
 }
 
 /// Whether real nodes can run here, once the Debian packages they need are installed.
@@ -89,10 +99,13 @@ async fn real() -> anyhow::Result<Target> {
     nodes.extend(WORKERS.map(NodeSpec::new));
     let nodes: Vec<NodeSpec> = nodes
         .into_iter()
-        .map(|node| node.kairos_release(RELEASE))
+        .map(|node| {
+            node.kairos_release(release(FIRST_VERSION))
+                .marker(BootState::Active)
+        })
         .collect();
-    RealNodes::start(&cluster.nodes_control_plane()?, &nodes).await?;
-    started(cluster, true).await
+    let nodes = RealNodes::start(&cluster.nodes_control_plane()?, &nodes).await?;
+    started(cluster, Some(nodes)).await
 }
 
 /// A control plane with nodes that kwok speaks for.
@@ -101,10 +114,10 @@ async fn simulated(count: usize) -> anyhow::Result<Target> {
     let builder = Cluster::builder()
         .control_plane(ControlPlane::Full)
         .simulated_nodes(count);
-    started(builder.start().await?, false).await
+    started(builder.start().await?, None).await
 }
 
-async fn started(cluster: Cluster, runs_commands: bool) -> anyhow::Result<Target> {
+async fn started(cluster: Cluster, nodes: Option<RealNodes>) -> anyhow::Result<Target> {
     let path = cluster.kubeconfig();
     let kubeconfig =
         Kubeconfig::read_from(&path).context("failed to read the new cluster's kubeconfig")?;
@@ -116,7 +129,8 @@ async fn started(cluster: Cluster, runs_commands: bool) -> anyhow::Result<Target
         guard,
         kubeconfig: Some(path),
         _cluster: Some(cluster),
-        runs_commands,
+        runs_commands: nodes.is_some(),
+        nodes,
     })
 }
 
@@ -131,6 +145,7 @@ async fn of_context(name: &str) -> anyhow::Result<Target> {
         guard: Guard::start()?,
         kubeconfig: None,
         _cluster: None,
+        nodes: None,
         runs_commands: true,
     })
 }

@@ -79,12 +79,17 @@ pub(crate) async fn deployment(client: &Client, image: &str) -> anyhow::Result<(
         *slot = image.into();
         apply(client, &object).await?;
     }
+    available(client, CONTROLLER).await
+}
+
+/// Waits until a controller's Deployment runs as it was applied last.
+pub(crate) async fn available(client: &Client, name: &str) -> anyhow::Result<()> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let what = format!(
-        "the Deployment {NAMESPACE}/{CONTROLLER} becomes available with the image {image} (see `kubectl -n {NAMESPACE} get pods`)"
+        "the Deployment {NAMESPACE}/{name} becomes available (see `kubectl -n {NAMESPACE} get pods`)"
     );
     until(&what, Duration::from_mins(3), async || {
-        let deployment = within("get the Deployment", api.get(CONTROLLER)).await?;
+        let deployment = within(&format!("get the Deployment {name}"), api.get(name)).await?;
         let current = deployment.metadata.generation;
         let status = deployment.status.unwrap_or_default();
         let available =
@@ -92,6 +97,17 @@ pub(crate) async fn deployment(client: &Client, image: &str) -> anyhow::Result<(
         Ok(available.then_some(()))
     })
     .await
+}
+
+/// Whether the cluster has the controller as a Deployment.
+pub(crate) async fn is_deployed(client: &Client) -> anyhow::Result<bool> {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+    let found = within(
+        &format!("look for the Deployment {NAMESPACE}/{CONTROLLER}"),
+        api.get_opt(CONTROLLER),
+    )
+    .await?;
+    Ok(found.is_some())
 }
 
 /// Waits until Pods can be created in a namespace: a new one gets its ServiceAccount `default` a moment later.

@@ -10,8 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use crate::cluster::Target;
-use crate::controller::Controller;
+use crate::site::{Operator, Site};
 
 /// Name of the guard's program, as the kernel shows it.
 const GUARD: &str = "e2e-guard";
@@ -22,7 +21,7 @@ const KEEPER: &str =
     "exec 3> /proc/$1/fd/0 4< /proc/$1/fd/1 && echo ready && exec cat <&4 > /dev/null";
 
 /// Leaves the cluster running. Returns how to use and how to end it. The caller must exit without dropping anything.
-pub(crate) fn keep(target: Target, controller: Option<&Controller>) -> anyhow::Result<String> {
+pub(crate) fn keep(site: Site) -> anyhow::Result<String> {
     let guard = guard_process()?;
     let mut keeper = Command::new("sh")
         .args(["-c", KEEPER, "keeper", &guard.to_string()])
@@ -38,21 +37,25 @@ pub(crate) fn keep(target: Target, controller: Option<&Controller>) -> anyhow::R
     stdout
         .read_exact(&mut answer)
         .context("failed to keep the cluster: its guard is gone")?;
-    let kubeconfig = target
+    let kubeconfig = site
+        .target
         .kubeconfig
         .as_deref()
         .map(|path| path.display().to_string())
         .unwrap_or_default();
-    let log = controller
-        .map(|controller| controller.log().display().to_string())
-        .unwrap_or_default();
+    let log = match &site.operator {
+        Operator::Here(controller) => controller.log().display().to_string(),
+        Operator::All | Operator::Deployed => {
+            "kubectl -n kairos-operator logs deployment/nodeop-controller".to_owned()
+        }
+    };
     let text = format!(
         "The cluster is left running.\n  use it:             export KUBECONFIG={kubeconfig}\n  \
          controller's log:   {log}\n  end it:             kill {}",
         keeper.id()
     );
     // Dropping it would end the cluster.
-    std::mem::forget(target);
+    std::mem::forget(site);
     Ok(text)
 }
 

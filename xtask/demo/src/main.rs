@@ -1,28 +1,31 @@
-//! `cargo xtask demo`: a cluster here or the user's own, the operator on it, and a NodeOp that is followed to its end.
+//! `cargo xtask demo`: a cluster here or the user's own, the operator on it, and stories that are followed to their ends.
 
 mod api;
 mod arguments;
+mod artifact;
 mod cluster;
 mod controller;
+mod everything;
+mod images;
 mod install;
 mod keep;
+mod labels;
 mod operation;
 mod report;
+mod site;
+mod upgrade;
 mod view;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use api_types::nodeop::Phase;
 use clap::Parser as _;
-use kube::ResourceExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use arguments::Arguments;
-use cluster::Target;
-use controller::Controller;
-use view::{View, seconds};
+use arguments::{Arguments, Story};
+use site::{Operator, Site};
+use view::seconds;
 
 /// What a shell expects after Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -38,6 +41,12 @@ async fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if arguments.check_images {
+        if arguments.wants_real_nodes() && cluster::real_nodes_possible().is_ok() {
+            println!("images");
+        }
+        return ExitCode::SUCCESS;
     }
     let ended = tokio::select! {
         ended = demo(&arguments) => ended,
@@ -63,86 +72,37 @@ async fn interrupted() -> anyhow::Result<ExitCode> {
 async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let target = cluster::get(arguments).await?;
-    step(
-        start,
-        "installing the CRDs and the rights of the controller",
-    );
-    install::crds(&target.client).await?;
-    install::rights(&target.client).await?;
-    let controller = run_controller(arguments, &target, start).await?;
-
-    let node_op = operation::example()?;
-    let (namespace, name) = (node_op.namespace().unwrap_or_default(), node_op.name_any());
-    install::default_service_account(&target.client, &namespace).await?;
-    step(
-        start,
-        &format!(
-            "applying deploy/examples/nodeop.yaml:\n\n{}\n",
-            operation::example_text()
-        ),
-    );
-    operation::create(&target.client, &node_op).await?;
-    let began = Instant::now();
-    let check = || controller.as_ref().map_or(Ok(()), Controller::check);
-    let status = operation::follow(&target.client, &node_op, &mut View::new(), check).await?;
-    let took = seconds(began.elapsed());
-
-    if target.runs_commands {
-        println!("\nOutput of each node:\n");
-        print!(
-            "{}",
-            report::outputs(&operation::outputs(&target.client, &node_op).await?)
-        );
-    } else {
-        println!("\nSimulated nodes run no command, so there is no output.");
+    let stories = arguments.stories(target.nodes.is_some())?;
+    let site = Site::prepare(target, arguments, start).await?;
+    let mut outcomes = Vec::new();
+    if matches!(site.operator, Operator::All) {
+        outcomes.push(labels::tell(&site).await?);
     }
-    println!("\nFinal status:\n\n{}\n", report::table(&status));
-    println!("{}", report::summary(&name, &status, &took));
+    for story in stories {
+        outcomes.push(match story {
+            Story::Nodeop => operation::tell(&site).await?,
+            Story::Upgrade => upgrade::tell(&site).await?,
+            Story::Artifact => artifact::tell(&site).await?,
+        });
+    }
+    println!("{}", report::outcomes(&outcomes));
     println!("all in all {}", seconds(start.elapsed()));
 
-    let code = if status.phase == Some(Phase::Completed) {
+    let code = if outcomes.iter().all(|outcome| outcome.is_good) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     };
     if arguments.keep {
-        println!("\n{}", keep::keep(target, controller.as_ref())?);
+        println!("\n{}", keep::keep(site)?);
         // Not by returning: that would end the cluster.
         std::process::exit(i32::from(code != ExitCode::SUCCESS));
     }
-    if let Some(controller) = &controller {
+    if let Operator::Here(controller) = &site.operator {
         controller.stop().await?;
     }
     if let Some(context) = &arguments.context {
-        println!("\n{}", report::left_behind(context, &namespace, &name));
+        println!("\n{}", report::left_behind(context, &site.operator)?);
     }
     Ok(code)
-}
-
-/// Runs the controller here, or on the cluster where an image is given.
-async fn run_controller(
-    arguments: &Arguments,
-    target: &Target,
-    start: Instant,
-) -> anyhow::Result<Option<Controller>> {
-    if let Some(image) = &arguments.agent_image {
-        step(
-            start,
-            &format!("installing the controller as a Deployment with the image {image}"),
-        );
-        install::deployment(&target.client, image).await?;
-        return Ok(None);
-    }
-    step(
-        start,
-        "starting the controller here, under the token of its own ServiceAccount",
-    );
-    Ok(Some(
-        Controller::start(&target.client, &target.entry, &target.guard).await?,
-    ))
-}
-
-/// Says what comes next.
-fn step(start: Instant, what: &str) {
-    println!("{:>6.1} s  {what}", start.elapsed().as_secs_f64());
 }

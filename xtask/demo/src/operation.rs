@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use api_types::names::LABEL_NODEOP;
-use api_types::nodeop::{NodeOp, NodeOpStatus};
+use api_types::nodeop::{NodeOp, NodeOpStatus, Phase};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::api::within;
-use crate::view::View;
+use crate::site::{Outcome, Site};
+use crate::view::{View, seconds};
+use crate::{install, report};
 
 /// The README's example.
 const EXAMPLE: &str = include_str!("../../../deploy/examples/nodeop.yaml");
@@ -31,9 +33,42 @@ pub(crate) fn example() -> anyhow::Result<NodeOp> {
     serde_saphyr::from_str(EXAMPLE).context("failed to read deploy/examples/nodeop.yaml")
 }
 
-/// The text of the example without comments, for printing.
-pub(crate) fn example_text() -> String {
-    EXAMPLE
+/// Creates the example and follows it to its end.
+pub(crate) async fn tell(site: &Site) -> anyhow::Result<Outcome> {
+    let client = &site.target.client;
+    let node_op = example()?;
+    let (namespace, name) = (node_op.namespace().unwrap_or_default(), node_op.name_any());
+    install::default_service_account(client, &namespace).await?;
+    site.step(&format!(
+        "applying deploy/examples/nodeop.yaml:\n\n{}\n",
+        without_comments(EXAMPLE)
+    ));
+    create(client, &node_op).await?;
+    let began = Instant::now();
+    let status = follow(
+        &format!("the NodeOp {namespace}/{name}"),
+        &mut View::new(),
+        async || status(client, &node_op).await,
+        || site.operator.check(),
+    )
+    .await?;
+    let took = seconds(began.elapsed());
+    if site.target.runs_commands {
+        println!("\nOutput of each node:\n");
+        print!("{}", report::outputs(&outputs(client, &node_op).await?));
+    } else {
+        println!("\nSimulated nodes run no command, so there is no output.");
+    }
+    println!("\nFinal status:\n\n{}\n", report::table(&status));
+    Ok(Outcome {
+        sentence: report::summary(&format!("NodeOp {name}"), &status, &took),
+        is_good: status.phase == Some(Phase::Completed),
+    })
+}
+
+/// A manifest without comments, for printing.
+pub(crate) fn without_comments(manifest: &str) -> String {
+    manifest
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .collect::<Vec<_>>()
@@ -60,25 +95,29 @@ pub(crate) async fn create(client: &Client, node_op: &NodeOp) -> anyhow::Result<
     Ok(())
 }
 
-/// Follows the NodeOp until it has ended; `check` fails when nobody works on it any more.
-pub(crate) async fn follow(
-    client: &Client,
-    node_op: &NodeOp,
-    view: &mut View,
-    check: impl Fn() -> anyhow::Result<()>,
-) -> anyhow::Result<NodeOpStatus> {
+/// The status of the NodeOp.
+pub(crate) async fn status(client: &Client, node_op: &NodeOp) -> anyhow::Result<NodeOpStatus> {
     let (namespace, name) = (node_op.namespace().unwrap_or_default(), node_op.name_any());
     let api: Api<NodeOp> = Api::namespaced(client.clone(), &namespace);
+    let what = format!("get the NodeOp {namespace}/{name}");
+    Ok(within(&what, api.get(&name))
+        .await?
+        .status
+        .unwrap_or_default())
+}
+
+/// Follows an operation until it has ended; `read` gets its status, and `check` fails when nobody works on it any more.
+pub(crate) async fn follow(
+    what: &str,
+    view: &mut View,
+    read: impl AsyncFn() -> anyhow::Result<NodeOpStatus>,
+    check: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<NodeOpStatus> {
     let mut last = NodeOpStatus::default();
     let mut changed = Instant::now();
     loop {
         check()?;
-        let current = within(
-            &format!("get the NodeOp {namespace}/{name}"),
-            api.get(&name),
-        )
-        .await?;
-        let status = current.status.unwrap_or_default();
+        let status = read().await?;
         if status != last {
             view.show(&last, &status);
             last = status;
@@ -93,7 +132,7 @@ pub(crate) async fn follow(
         }
         if changed.elapsed() > SILENCE {
             bail!(
-                "the NodeOp {namespace}/{name} has not changed for {} s: `kubectl -n {namespace} describe nodeop {name}` says more",
+                "{what} has not changed for {} s: `kubectl describe` says more",
                 SILENCE.as_secs()
             );
         }

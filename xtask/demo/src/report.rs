@@ -1,6 +1,10 @@
 //! The end of the demo as text: output per node, status table, summary.
 
 use api_types::nodeop::{NodeOpStatus, Phase};
+use kube::ResourceExt as _;
+
+use crate::operation;
+use crate::site::{Operator, Outcome};
 
 /// Rows of the status table; more are counted.
 const ROWS: usize = 50;
@@ -64,13 +68,28 @@ pub(crate) fn summary(name: &str, status: &NodeOpStatus, took: &str) -> String {
     }
 }
 
+/// The end of all stories: one line each.
+pub(crate) fn outcomes(outcomes: &[Outcome]) -> String {
+    let line = |outcome: &Outcome| {
+        let mark = if outcome.is_good { "ok    " } else { "failed" };
+        format!("{mark}  {}", outcome.sentence)
+    };
+    outcomes.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// What stays on the user's cluster, and how it goes.
-pub(crate) fn left_behind(context: &str, namespace: &str, name: &str) -> String {
-    format!(
-        "On the cluster of {context} remain the NodeOp, the CRDs, and the namespace kairos-operator with its rights. Remove them with\n  \
+pub(crate) fn left_behind(context: &str, operator: &Operator) -> anyhow::Result<String> {
+    let node_op = operation::example()?;
+    let (namespace, name) = (node_op.namespace().unwrap_or_default(), node_op.name_any());
+    let operator = match operator {
+        Operator::All | Operator::Deployed => "and the operator",
+        Operator::Here(_) => "the CRDs, and the namespace kairos-operator with its rights",
+    };
+    Ok(format!(
+        "On the cluster of {context} remain the NodeOp, {operator}. Remove them with\n  \
          kubectl --context {context} -n {namespace} delete nodeop {name}\n  \
          kubectl --context {context} delete -k deploy/default"
-    )
+    ))
 }
 
 #[cfg(test)]
@@ -108,6 +127,18 @@ mod tests {
         let long = table(&status(ROWS + 2));
         assert_eq!(long.lines().count(), ROWS + 2);
         assert!(long.ends_with("and 2 more"));
+    }
+
+    #[test]
+    fn the_end_tells_each_story_and_which_failed() {
+        let outcome = |sentence: &str, is_good| Outcome {
+            sentence: sentence.into(),
+            is_good,
+        };
+        assert_eq!(
+            outcomes(&[outcome("it grew", true), outcome("it rotted", false)]),
+            "ok      it grew\nfailed  it rotted"
+        );
     }
 
     #[test]

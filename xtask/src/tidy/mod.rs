@@ -5,6 +5,7 @@ mod dependencies;
 mod rooms;
 mod text;
 mod tools;
+mod workflows;
 
 use std::{fmt, fs, process::ExitCode};
 
@@ -15,7 +16,7 @@ use crate::{generate, test, workspace::Workspace};
 /// Check what review would otherwise look for: layers, file sizes, rooms, generated files, format, lints, stray paths.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Leave out clippy, which compiles the workspace.
+    /// Leave out clippy, which compiles the workspace, and actionlint, which Go builds first.
     #[arg(long)]
     quick: bool,
 }
@@ -132,11 +133,13 @@ pub(crate) fn check(workspace: &Workspace, quick: bool) -> anyhow::Result<Outcom
     );
     report("unfinished work", text::unfinished(&files));
     report("quoted example", text::quoted(&files));
+    report("workflows", workflows::check(&files));
     report("test names", test::parts::misnamed(workspace));
     report("generated files", stale(workspace)?);
     report("format", tools::format(workspace)?);
     if !quick {
         report("clippy", tools::clippy(workspace)?);
+        report("actionlint", tools::actionlint(workspace, &files)?);
     }
     Ok(outcome)
 }

@@ -1,12 +1,15 @@
 //! Checks that other tools make: rustfmt and clippy, their findings in our one-line form.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
 use crate::workspace::Workspace;
 
-use super::Finding;
+use super::{Finding, SourceFile, workflows};
+
+/// The Go module that pins actionlint.
+const ACTIONLINT: &str = "e2e/tools/actionlint";
 
 /// Files that rustfmt would change.
 pub(super) fn format(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
@@ -60,6 +63,46 @@ pub(super) fn clippy(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
             "Cargo.toml",
             "cargo clippy failed",
             text.trim(),
+        ));
+    }
+    Ok(findings)
+}
+
+/// What actionlint says of the workflows. Go builds it the first time, in seconds, and keeps it.
+pub(super) fn actionlint(
+    workspace: &Workspace,
+    files: &[SourceFile],
+) -> anyhow::Result<Vec<Finding>> {
+    let paths = files
+        .iter()
+        .filter(|file| file.path.starts_with(workflows::FOLDER))
+        .map(|file| workspace.root.join(&file.path));
+    let output = Command::new("go")
+        .current_dir(workspace.root.join(ACTIONLINT))
+        .args(["tool", "actionlint", "-oneline", "-no-color"])
+        .args(paths)
+        .output()
+        .context("failed to start `go tool actionlint`: install Go")?;
+    if output.status.success() {
+        return Ok(Vec::new());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    // PATH:LINE:COLUMN: TEXT
+    let mut findings: Vec<Finding> = text
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(place, what)| {
+            // Paths are printed as seen from the module's folder.
+            let place = place.trim_start_matches("../");
+            Finding::error(place, what, "see the documentation of GitHub Actions")
+        })
+        .collect();
+    if findings.is_empty() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        findings.push(Finding::error(
+            ACTIONLINT,
+            "actionlint failed",
+            message.trim(),
         ));
     }
     Ok(findings)
