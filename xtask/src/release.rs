@@ -53,7 +53,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
         let digest = join(name, version, arguments)?;
         let hex = digest.trim_start_matches("sha256:");
         // In the form of SHA256SUMS, which the provenance of images is made from.
-        digests.push_str(&format!("{hex}  {}/{name}\n", arguments.registry));
+        digests.extend([
+            hex,
+            "  ",
+            arguments.registry.as_str(),
+            "/",
+            name.as_str(),
+            "\n",
+        ]);
     }
     write(output, "IMAGES", digests.as_bytes())?;
     let files = workspace.files()?;

@@ -5,10 +5,10 @@ mod memory;
 pub(crate) mod pass;
 mod release;
 mod report;
-pub(crate) mod sweep;
-mod triggers;
 #[cfg(test)]
 mod simulation;
+pub(crate) mod sweep;
+mod triggers;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

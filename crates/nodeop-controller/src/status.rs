@@ -198,8 +198,9 @@ pub fn write_decision(before: &NodeOpStatus, after: &NodeOpStatus, now: Timestam
     };
     let cannot_wait = after.node_statuses.iter().any(|(name, entry)| {
         let known = before.node_statuses.get(name);
-        // A reservation, or the boot that a reboot is to end: both precede what they announce.
-        (entry.step == Some(NodeStep::Reserved) && known.is_none())
+        // A reservation (also of a node that was only waited for, or was gone), or the boot that a reboot is to end: both
+        // precede what they announce.
+        (holds_slot(entry) && known.is_none_or(|known| !holds_slot(known)))
             || (entry.step == Some(NodeStep::Rebooting)
                 && known.is_none_or(|known| known.step != entry.step))
     });

@@ -75,7 +75,7 @@ fn download(package: &str, folder: &Path) -> anyhow::Result<()> {
 fn run(command: &mut Command) -> anyhow::Result<()> {
     let output = command
         .output()
-        .with_context(|| format!("failed to run {:?}", command.get_program()))?;
+        .with_context(|| format!("failed to run {}", command.get_program().display()))?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }

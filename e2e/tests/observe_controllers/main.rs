@@ -33,7 +33,7 @@ async fn the_list_of_metrics_is_true_and_every_panel_shows_something_when_the_co
     prometheus.has_seen_everybody(&world).await;
 
     let begun = std::time::SystemTime::now();
-    world.work().await;
+    Box::pin(world.work()).await;
 
     for controller in &world.controllers {
         listed::check_bounds(controller.name, &controller.metrics(true).await);

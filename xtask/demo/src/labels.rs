@@ -65,7 +65,10 @@ pub(crate) fn table(nodes: &[Node]) -> String {
             .iter()
             .filter_map(|(name, value)| Some(format!("{}={value}", name.strip_prefix(PREFIX)?)))
             .collect();
-        text.push_str(&format!("{}\n    {}\n", node.name_any(), labels.join(" ")));
+        text.push_str(&node.name_any());
+        text.push_str("\n    ");
+        text.push_str(&labels.join(" "));
+        text.push('\n');
     }
     text
 }
@@ -76,24 +79,24 @@ mod tests {
 
     use super::*;
 
-    fn node(labels: serde_json::Value) -> Node {
+    fn node(labels: &serde_json::Value) -> Node {
         let node = json!({"metadata": {"name": "barn", "labels": labels}});
         serde_json::from_value(node).unwrap()
     }
 
     #[test]
     fn a_node_is_known_once_it_has_the_label_and_the_release() {
-        let node = node(json!({LABEL_MANAGED: "true", BOOT_STATE.0: "active", RELEASE: "v1"}));
+        let node = node(&json!({LABEL_MANAGED: "true", BOOT_STATE.0: "active", RELEASE: "v1"}));
         assert!(is_known(&node, None) && is_known(&node, Some("v1")));
         assert!(!is_known(&node, Some("v2")));
         let early = json!({LABEL_MANAGED: "true", BOOT_STATE.0: "unknown"});
-        assert!(!is_known(&self::node(early), None));
-        assert!(!is_known(&self::node(json!({})), None));
+        assert!(!is_known(&self::node(&early), None));
+        assert!(!is_known(&self::node(&json!({})), None));
     }
 
     #[test]
     fn only_the_labellers_labels_are_shown() {
-        let node = node(json!({RELEASE: "v1", "kubernetes.io/os": "linux"}));
+        let node = node(&json!({RELEASE: "v1", "kubernetes.io/os": "linux"}));
         assert_eq!(table(&[node]), "barn\n    release=v1\n");
     }
 }

@@ -126,7 +126,7 @@ fn named(expression: &str) -> Named {
             }
             Token::Name(name) => match &**name {
                 "by" | "without" | "on" | "ignoring" | "group_left" | "group_right" => {
-                    in_labels = true
+                    in_labels = true;
                 }
                 "and" | "or" | "unless" | "bool" | "offset" => {}
                 _ if next == Some(&Token::Sign('(')) => {}

@@ -158,12 +158,17 @@ async fn one(
                 .unwrap_or_default();
             let request = format!("claim {name} {version}");
             let uid = node_op.uid().unwrap_or_default();
-            if context.memory.was_sent(&uid, &request, context.requests.clock.instant()) {
+            if context
+                .memory
+                .was_sent(&uid, &request, context.requests.clock.instant())
+            {
                 return Ok(Outcome::Done);
             }
             match patch_node(requests, node_op, name, &patch).await? {
                 Guarded::Done => {
-                    context.memory.note_sent(&uid, request, context.requests.clock.instant());
+                    context
+                        .memory
+                        .note_sent(&uid, request, context.requests.clock.instant());
                     Ok(Outcome::Done)
                 }
                 // The change that caused it may be one that triggers no pass, such as a heartbeat.
@@ -181,11 +186,16 @@ async fn once(
     write: impl Future<Output = Result<()>>,
 ) -> Result<Outcome> {
     let uid = node_op.uid().unwrap_or_default();
-    if context.memory.was_sent(&uid, &request, context.requests.clock.instant()) {
+    if context
+        .memory
+        .was_sent(&uid, &request, context.requests.clock.instant())
+    {
         return Ok(Outcome::Done);
     }
     write.await?;
-    context.memory.note_sent(&uid, request, context.requests.clock.instant());
+    context
+        .memory
+        .note_sent(&uid, request, context.requests.clock.instant());
     Ok(Outcome::Done)
 }
 
@@ -198,9 +208,11 @@ async fn create(
     let uid = node_op.uid().unwrap_or_default();
     Ok(match create_pod(&context.requests, node_op, pod).await? {
         PodThere::Exists(pod) => {
-            context
-                .memory
-                .add_created_pod(&uid, Arc::clone(&pod), context.requests.clock.instant());
+            context.memory.add_created_pod(
+                &uid,
+                Arc::clone(&pod),
+                context.requests.clock.instant(),
+            );
             Outcome::Done
         }
         PodThere::Problem(problem) => Outcome::Problem(node.to_owned(), problem),
@@ -218,7 +230,14 @@ async fn take_place(
     }
     // Free as of what was read: a change since then makes it a conflict.
     let read = &observed.place;
-    place::take_place(&context.requests, node_op, read, node, context.requests.clock.now()).await?;
+    place::take_place(
+        &context.requests,
+        node_op,
+        read,
+        node,
+        context.requests.clock.now(),
+    )
+    .await?;
     Ok(Outcome::Again)
 }
 

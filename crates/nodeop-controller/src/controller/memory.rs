@@ -114,7 +114,9 @@ impl Memory {
 
     /// The delay after another failure.
     pub(super) fn failed(&self, uid: &str) -> Duration {
-        self.lock().backoff.fail(&uid.to_owned(), Instant::now().into_std())
+        self.lock()
+            .backoff
+            .fail(&uid.to_owned(), Instant::now().into_std())
     }
 
     pub(super) fn add_created_jobs(&self, uid: &str, jobs: Vec<Arc<WatchedJob>>, now: Instant) {

@@ -271,7 +271,9 @@ async fn read(watched: &WatchedNodeOp, context: &Context) -> Result<Option<Arc<N
     let version = watched.resource_version().unwrap_or_default();
     if let Some(known) = context.memory.latest(&uid, &version) {
         let jobs = &context.caches.jobs;
-        let created = context.memory.created_jobs(&uid, jobs, context.requests.clock.instant());
+        let created = context
+            .memory
+            .created_jobs(&uid, jobs, context.requests.clock.instant());
         if !has_open_reservation(&context.caches, &created, &known) {
             return Ok(Some(known));
         }

@@ -26,8 +26,15 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// Shrinks a schedule that breaks a rule, and tells it.
 fn tell(seed: u64, outcome: &Outcome) -> String {
-    eprintln!("seed {seed} breaks a rule: {:#?}\nshrinking", outcome.violations);
-    let breaks = |choices: &[u32]| !run(Choices::given(choices.to_vec()), false).violations.is_empty();
+    eprintln!(
+        "seed {seed} breaks a rule: {:#?}\nshrinking",
+        outcome.violations
+    );
+    let breaks = |choices: &[u32]| {
+        !run(Choices::given(choices.to_vec()), false)
+            .violations
+            .is_empty()
+    };
     let small = shrink(outcome.choices.clone(), SHRINKS, breaks);
     let shrunk = run(Choices::given(small.clone()), true);
     format!(

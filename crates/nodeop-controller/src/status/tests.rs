@@ -60,6 +60,23 @@ fn progress_waits_for_its_interval_and_is_written_when_the_clock_went_back() {
 }
 
 #[test]
+fn a_node_that_was_waited_for_is_reserved_in_writing_before_its_job_is_created() {
+    for step in [NodeStep::WaitingForReady, NodeStep::NodeGone] {
+        let mut before = running(3, 100);
+        let mut waiting = entry(NodePhase::Pending, None);
+        waiting.step = Some(step);
+        before
+            .node_statuses
+            .insert("node-00001".to_owned(), waiting.clone());
+        let mut entries = before.node_statuses.clone();
+        waiting.step = Some(NodeStep::Reserved);
+        entries.insert("node-00001".to_owned(), waiting);
+        let after = next(&before, entries, &Outcome::Running, 3, Some(1), at(100));
+        assert_eq!(write_decision(&before, &after, at(100)), Write::Now);
+    }
+}
+
+#[test]
 fn a_large_status_is_written_more_rarely() {
     let before = running(5000, 100);
     let seconds = size(&before) / PROGRESS_BYTES_PER_SECOND;

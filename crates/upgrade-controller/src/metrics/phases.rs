@@ -40,8 +40,8 @@ impl Phases {
     pub fn note(&self, uid: &str, status: &NodeOpUpgradeStatus, paused: bool) {
         let phase = status.phase.unwrap_or_default();
         let goes_on = phase == UpgradePhase::Running && !paused;
-        let moves = status.node_statuses.values().filter_map(moved);
-        let moved = moves.max().filter(|_| goes_on);
+        let times = status.node_statuses.values().filter_map(moved);
+        let moved = times.max().filter(|_| goes_on);
         self.with(|seen| seen.insert(uid.to_owned(), Seen { phase, moved }));
     }
 

@@ -110,9 +110,7 @@ impl Cluster {
     }
 
     fn is_up(&self, node: &str) -> bool {
-        self.machines
-            .get(node)
-            .is_some_and(|machine| !machine.down)
+        self.machines.get(node).is_some_and(|machine| !machine.down)
     }
 
     fn work(&self, moves: &mut Vec<(u32, Move)>, calm: bool) {
@@ -148,7 +146,11 @@ impl Cluster {
                 moves.push((8, Move::CheckEnds(name.to_owned(), "Succeeded", "")));
                 if !calm {
                     moves.push((1, Move::CheckEnds(name.to_owned(), "Failed", "broken")));
-                    let words = if name.ends_with("-preflight") { "nothing to do" } else { "" };
+                    let words = if name.ends_with("-preflight") {
+                        "nothing to do"
+                    } else {
+                        ""
+                    };
                     moves.push((1, Move::CheckEnds(name.to_owned(), "Succeeded", words)));
                 }
             }
@@ -162,8 +164,13 @@ impl Cluster {
             }
         }
         let exists = |uid: &str| {
-            let owners = self.model.all(Kind::NodeOp).chain(self.model.all(Kind::Job));
-            owners.into_iter().any(|(_, owner)| text(owner, "/metadata/uid") == uid)
+            let owners = self
+                .model
+                .all(Kind::NodeOp)
+                .chain(self.model.all(Kind::Job));
+            owners
+                .into_iter()
+                .any(|(_, owner)| text(owner, "/metadata/uid") == uid)
         };
         for kind in [Kind::Job, Kind::Pod] {
             for (name, object) in self.model.all(kind) {
@@ -187,11 +194,21 @@ impl Cluster {
             let ready = text(node, "/status/conditions/0/status") == "True";
             if self.is_up(&name) {
                 moves.push((1, Move::PowerCut(name.clone())));
-                moves.push((if ready { 1 } else { 6 }, Move::Readiness(name.clone(), !ready)));
+                moves.push((
+                    if ready { 1 } else { 6 },
+                    Move::Readiness(name.clone(), !ready),
+                ));
                 moves.push((1, Move::Replace(name.clone())));
             }
             let cordoned = node["spec"]["unschedulable"] == true;
-            moves.push((1, if cordoned { Move::Uncordon(name) } else { Move::Cordon(name) }));
+            moves.push((
+                1,
+                if cordoned {
+                    Move::Uncordon(name)
+                } else {
+                    Move::Cordon(name)
+                },
+            ));
         }
         for (name, pod) in self.model.all(Kind::Pod) {
             if name.ends_with("-reboot") && text(pod, "/status/phase") != "Failed" {
@@ -207,7 +224,10 @@ impl Cluster {
         for (name, node_op) in self.model.all(Kind::NodeOp) {
             count += 1;
             let paused = node_op["spec"]["paused"] == true;
-            moves.push((if paused { 6 } else { 1 }, Move::Pause(name.to_owned(), !paused)));
+            moves.push((
+                if paused { 6 } else { 1 },
+                Move::Pause(name.to_owned(), !paused),
+            ));
             if node_op["metadata"]["deletionTimestamp"].is_null() {
                 moves.push((1, Move::DeleteOp(name.to_owned())));
             }

@@ -46,7 +46,10 @@ impl History {
 
     /// An agent asks its host to reboot.
     pub(super) fn rebooted(&mut self, uid: &str, node: &str) {
-        let count = self.reboots.entry((uid.to_owned(), node.to_owned())).or_default();
+        let count = self
+            .reboots
+            .entry((uid.to_owned(), node.to_owned()))
+            .or_default();
         *count += 1;
         if *count > 1 {
             let message = format!("{node} was rebooted {count} times by one operation");
@@ -55,13 +58,7 @@ impl History {
     }
 
     /// Looks at one write that has just happened.
-    pub(super) fn written(
-        &mut self,
-        objects: &Objects,
-        key: &Key,
-        before: Option<&Value>,
-        by: By,
-    ) {
+    pub(super) fn written(&mut self, objects: &Objects, key: &Key, before: Option<&Value>, by: By) {
         let after = &objects[key];
         match key.0 {
             Kind::Job => self.job(objects, after, before, by),
@@ -135,7 +132,11 @@ impl History {
             self.violation(format!("a result was taken back: {:?}", is.phase));
         }
         self.results(objects, &after, &was, &is);
-        let slots = is.node_statuses.values().filter(|entry| holds_slot_really(entry)).count();
+        let slots = is
+            .node_statuses
+            .values()
+            .filter(|entry| holds_slot_really(entry))
+            .count();
         if limit(&after).is_some_and(|limit| slots > limit) {
             self.violation(format!("{slots} nodes are worked on at once"));
         }
@@ -178,12 +179,21 @@ impl History {
                 .message
                 .as_deref()
                 .is_some_and(|message| message.starts_with("Job was deleted"));
-            if new && deleted && entry.job_name.as_deref().is_some_and(|job| objects.contains_key(&super::model::key(Kind::Job, job))) {
+            if new
+                && deleted
+                && entry
+                    .job_name
+                    .as_deref()
+                    .is_some_and(|job| objects.contains_key(&super::model::key(Kind::Job, job)))
+            {
                 self.violation(format!("{name} failed for a deleted Job that is there"));
             }
             if new
                 && entry.phase == NodePhase::Completed
-                && !entry.message.as_deref().is_some_and(|message| message.starts_with("Skipped"))
+                && !entry
+                    .message
+                    .as_deref()
+                    .is_some_and(|message| message.starts_with("Skipped"))
                 && !self.complete.contains(&work)
             {
                 self.violation(format!("{name} is completed without a complete Job"));
@@ -213,13 +223,18 @@ impl History {
             })
             .collect();
         if by == By::Controller && disturbed.len() > 1 {
-            self.violation(format!("control-plane nodes {disturbed:?} are disturbed at once"));
+            self.violation(format!(
+                "control-plane nodes {disturbed:?} are disturbed at once"
+            ));
         }
     }
 
     fn pod(&mut self, objects: &Objects, after: &Value, before: Option<&Value>) {
-        let permission =
-            |pod: &Value| pod["metadata"]["annotations"][ANNOTATION_REBOOT_AUTHORIZED].as_str().map(str::to_owned);
+        let permission = |pod: &Value| {
+            pod["metadata"]["annotations"][ANNOTATION_REBOOT_AUTHORIZED]
+                .as_str()
+                .map(str::to_owned)
+        };
         let Some(boot) = permission(after) else {
             return;
         };
@@ -234,9 +249,15 @@ impl History {
             return;
         };
         let status = node_op.status.unwrap_or_default();
-        let recorded = status.node_statuses.get(&work.1).and_then(|entry| entry.boot_id.clone());
+        let recorded = status
+            .node_statuses
+            .get(&work.1)
+            .and_then(|entry| entry.boot_id.clone());
         if recorded != Some(boot) {
-            self.violation(format!("{} may leave a boot that the status does not record", work.1));
+            self.violation(format!(
+                "{} may leave a boot that the status does not record",
+                work.1
+            ));
         }
     }
 
@@ -266,7 +287,9 @@ impl History {
                 Kind::Lease => {
                     let place = Place::parse(text(object, "/spec/holderIdentity"));
                     if let Some(place) = place
-                        && node_ops.iter().any(|node_op| Holder::of(node_op) == place.holder)
+                        && node_ops
+                            .iter()
+                            .any(|node_op| Holder::of(node_op) == place.holder)
                     {
                         self.violation(format!("the control plane's place is left with {place}"));
                     }
@@ -286,7 +309,8 @@ impl History {
             return;
         }
         let failed = node_ops.iter().any(|node_op| {
-            annotations[ANNOTATION_CORDONED_BY].as_str() == Some(Holder::of(node_op).to_string().as_str())
+            annotations[ANNOTATION_CORDONED_BY].as_str()
+                == Some(Holder::of(node_op).to_string().as_str())
                 && node_op
                     .status
                     .as_ref()
@@ -355,5 +379,8 @@ pub(super) fn is_complete(job: &Value) -> bool {
 }
 
 pub(super) fn is_active(job: &Value) -> bool {
-    !has_condition(job, &["Complete", "SuccessCriteriaMet", "Failed", "FailureTarget"])
+    !has_condition(
+        job,
+        &["Complete", "SuccessCriteriaMet", "Failed", "FailureTarget"],
+    )
 }

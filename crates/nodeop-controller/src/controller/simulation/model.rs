@@ -95,7 +95,7 @@ impl Model {
         object["metadata"]["uid"] = json!(format!("uid-{}", self.uids));
         object["metadata"]["creationTimestamp"] = json!(self.time);
         object["metadata"]["generation"] = json!(1);
-        (201, self.put(key(kind, &name), object, by))
+        (201, self.put(&key(kind, &name), object, by))
     }
 
     /// Merges `patch` as the world, which asks for no version.
@@ -131,7 +131,7 @@ impl Model {
         }
     }
 
-    fn put(&mut self, key: Key, mut object: Value, by: By) -> Value {
+    fn put(&mut self, key: &Key, mut object: Value, by: By) -> Value {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let before = self.objects.insert(key.clone(), object.clone());
@@ -141,7 +141,7 @@ impl Model {
             gone: false,
         });
         let mut history = std::mem::take(&mut self.history);
-        history.written(&self.objects, &key, before.as_ref(), by);
+        history.written(&self.objects, key, before.as_ref(), by);
         self.history = history;
         object
     }
@@ -161,7 +161,7 @@ impl Model {
         if after == *before {
             return (200, after);
         }
-        let after = self.put(key.clone(), after, by);
+        let after = self.put(key, after, by);
         let let_go = after["metadata"]["deletionTimestamp"].is_string()
             && after["metadata"]["finalizers"]
                 .as_array()
@@ -185,12 +185,24 @@ impl Model {
             ["apis", "batch", "v1", "namespaces", _, "jobs", rest @ ..] => {
                 (Kind::Job, rest.first().copied(), None)
             }
-            ["apis", "coordination.k8s.io", "v1", "namespaces", _, "leases", rest @ ..] => {
-                (Kind::Lease, rest.first().copied(), None)
-            }
-            ["apis", "operator.kairos.io", _, "namespaces", _, "nodeops", rest @ ..] => {
-                (Kind::NodeOp, rest.first().copied(), rest.get(1).copied())
-            }
+            [
+                "apis",
+                "coordination.k8s.io",
+                "v1",
+                "namespaces",
+                _,
+                "leases",
+                rest @ ..,
+            ] => (Kind::Lease, rest.first().copied(), None),
+            [
+                "apis",
+                "operator.kairos.io",
+                _,
+                "namespaces",
+                _,
+                "nodeops",
+                rest @ ..,
+            ] => (Kind::NodeOp, rest.first().copied(), rest.get(1).copied()),
             _ => panic!("the model does not know {call:?}"),
         };
         match (call.method.as_str(), name, rest) {

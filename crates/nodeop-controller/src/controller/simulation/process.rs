@@ -90,7 +90,12 @@ impl Process {
                 ..BuildSettings::default()
             },
             own_node: None,
-            events: EventPublisher::new(client, "nodeop-controller", "me", RuntimeMetrics::new("nodeop-controller", "0")),
+            events: EventPublisher::new(
+                client,
+                "nodeop-controller",
+                "me",
+                RuntimeMetrics::new("nodeop-controller", "0"),
+            ),
             metrics,
             memory: Memory::default(),
             node_ops: op_store,
@@ -117,10 +122,10 @@ impl Process {
     /// Fills every cache with what there was at that change.
     fn list(&mut self, shared: &Shared, listed: usize) {
         let cluster = shared.cluster.lock().unwrap();
-        apply(&mut self.nodes, Event::Init);
-        apply(&mut self.jobs, Event::Init);
-        apply(&mut self.pods, Event::Init);
-        apply(&mut self.node_ops, Event::Init);
+        apply(&mut self.nodes, &Event::Init);
+        apply(&mut self.jobs, &Event::Init);
+        apply(&mut self.pods, &Event::Init);
+        apply(&mut self.node_ops, &Event::Init);
         let mut there: BTreeMap<_, &Value> = BTreeMap::new();
         for change in &cluster.model.changes[..listed] {
             if change.gone {
@@ -130,12 +135,19 @@ impl Process {
             }
         }
         for (key, object) in there {
-            self.tell(key.0, object, Event::InitApply, Event::InitApply, Event::InitApply, Event::InitApply);
+            self.tell(
+                key.0,
+                object,
+                Event::InitApply,
+                Event::InitApply,
+                Event::InitApply,
+                Event::InitApply,
+            );
         }
-        apply(&mut self.nodes, Event::InitDone);
-        apply(&mut self.jobs, Event::InitDone);
-        apply(&mut self.pods, Event::InitDone);
-        apply(&mut self.node_ops, Event::InitDone);
+        apply(&mut self.nodes, &Event::InitDone);
+        apply(&mut self.jobs, &Event::InitDone);
+        apply(&mut self.pods, &Event::InitDone);
+        apply(&mut self.node_ops, &Event::InitDone);
         self.seen = [listed; 4];
     }
 
@@ -152,21 +164,21 @@ impl Process {
             Kind::Node => {
                 let mut object: WatchedNode = parse(object);
                 object.trim();
-                apply(&mut self.nodes, node(object));
+                apply(&mut self.nodes, &node(object));
             }
             Kind::Job if is_ours(object) => {
                 let mut object: WatchedJob = parse(object);
                 object.trim();
-                apply(&mut self.jobs, job(object));
+                apply(&mut self.jobs, &job(object));
             }
             Kind::Pod if is_ours(object) => {
                 let mut object: WatchedPod = parse(object);
                 object.trim();
-                apply(&mut self.pods, pod(object));
+                apply(&mut self.pods, &pod(object));
             }
             Kind::NodeOp => {
                 let metadata = json!({"apiVersion": object["apiVersion"], "kind": "NodeOp", "metadata": object["metadata"]});
-                apply(&mut self.node_ops, node_op(parse(&metadata)));
+                apply(&mut self.node_ops, &node_op(parse(&metadata)));
             }
             Kind::Job | Kind::Pod | Kind::Lease => {}
         }
@@ -190,9 +202,23 @@ impl Process {
         };
         for change in changes {
             if change.gone {
-                self.tell(WATCHED[watch], &change.object, Event::Delete, Event::Delete, Event::Delete, Event::Delete);
+                self.tell(
+                    WATCHED[watch],
+                    &change.object,
+                    Event::Delete,
+                    Event::Delete,
+                    Event::Delete,
+                    Event::Delete,
+                );
             } else {
-                self.tell(WATCHED[watch], &change.object, Event::Apply, Event::Apply, Event::Apply, Event::Apply);
+                self.tell(
+                    WATCHED[watch],
+                    &change.object,
+                    Event::Apply,
+                    Event::Apply,
+                    Event::Apply,
+                    Event::Apply,
+                );
             }
         }
     }
@@ -211,7 +237,8 @@ impl Process {
         let context = Arc::clone(&self.context);
         let name = watched.name_any();
         let task = tokio::spawn(async move {
-            let _ = pass(&watched, &context).await;
+            // A pass that fails is tried again, as any other is.
+            drop(pass(&watched, &context).await);
         });
         self.passes.insert(name, task);
     }
@@ -235,12 +262,12 @@ fn parse<T: serde::de::DeserializeOwned>(object: &Value) -> T {
     T::deserialize(object).unwrap()
 }
 
-fn apply<K>(writer: &mut Writer<K>, event: Event<K>)
+fn apply<K>(writer: &mut Writer<K>, event: &Event<K>)
 where
     K: kube::runtime::reflector::Lookup + Clone + 'static,
     K::DynamicType: Eq + std::hash::Hash + Clone,
 {
-    writer.apply_watcher_event(&event);
+    writer.apply_watcher_event(event);
 }
 
 fn client(process: u32, shared: &Arc<Shared>) -> (Client, JoinHandle<()>) {

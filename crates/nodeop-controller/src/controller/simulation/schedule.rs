@@ -168,7 +168,14 @@ impl Schedule {
         let cluster = self.shared.cluster.lock().unwrap();
         let told: Vec<String> = cluster.model.changes[before..]
             .iter()
-            .map(|change| format!("world: {:?} {} {}", change.key.0, change.key.2, short(&change.object, change.gone)))
+            .map(|change| {
+                format!(
+                    "world: {:?} {} {}",
+                    change.key.0,
+                    change.key.2,
+                    short(&change.object, change.gone)
+                )
+            })
             .collect();
         drop(cluster);
         if self.traced {
@@ -184,7 +191,12 @@ impl Schedule {
         }
         let chosen = Arc::clone(&idle[self.choices.index(idle.len())]);
         let id = self.processes[index].id;
-        self.tell(|| format!("process {id}: pass over {}", chosen.metadata.name.as_deref().unwrap_or_default()));
+        self.tell(|| {
+            format!(
+                "process {id}: pass over {}",
+                chosen.metadata.name.as_deref().unwrap_or_default()
+            )
+        });
         self.processes[index].begin(chosen);
     }
 
@@ -207,17 +219,34 @@ impl Schedule {
     fn answer(&mut self, calm: bool) {
         let pending = {
             let mut pending = self.shared.pending.lock().unwrap();
-            let index = if calm { 0 } else { self.choices.index(pending.len()) };
+            let index = if calm {
+                0
+            } else {
+                self.choices.index(pending.len())
+            };
             pending.remove(index)
         };
         self.outcome.requests += 1;
-        let fate = if calm { 0 } else { self.choices.weighted(&[60, 1, 2, 1, 1, 1, 1, 1]) };
-        let fault = ["", "request lost", "answer lost", "no answer", "429", "500", "409", "503"][fate];
+        let fate = if calm {
+            0
+        } else {
+            self.choices.weighted(&[60, 1, 2, 1, 1, 1, 1, 1])
+        };
+        let fault = [
+            "",
+            "request lost",
+            "answer lost",
+            "no answer",
+            "429",
+            "500",
+            "409",
+            "503",
+        ][fate];
         if fate > 0 {
             self.fault(fault);
         }
-        let (process, call) = (pending.process, pending.call.clone());
-        self.tell(|| format!("process {process}: {}", in_words(&call)));
+        let (id, call) = (pending.process, pending.call.clone());
+        self.tell(|| format!("process {id}: {}", in_words(&call)));
         let told = match fate {
             0 => Some(self.serve(&call)),
             1 => None,
@@ -319,7 +348,12 @@ impl Schedule {
         cluster
             .model
             .all(super::model::Kind::NodeOp)
-            .all(|(_, node_op)| matches!(super::model::text(node_op, "/status/phase"), "Completed" | "Failed"))
+            .all(|(_, node_op)| {
+                matches!(
+                    super::model::text(node_op, "/status/phase"),
+                    "Completed" | "Failed"
+                )
+            })
     }
 
     fn end(mut self) -> Outcome {
@@ -342,7 +376,7 @@ fn in_words(call: &Call) -> String {
     let path = call.path.rsplit("/namespaces/").next().unwrap_or_default();
     let mut body = call.body.to_string();
     if call.method == "POST" {
-        body = String::new();
+        body = super::model::text(&call.body, "/metadata/name").to_owned();
     }
     format!("{} {path} {}{body}", call.method, call.query)
 }

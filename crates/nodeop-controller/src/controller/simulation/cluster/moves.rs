@@ -109,9 +109,8 @@ impl Cluster {
             containers.push(json!({"name": AGENT_CONTAINER,
                 "state": {"terminated": {"exitCode": 0, "message": boot}}}));
         }
-        containers.push(
-            json!({"name": CONTAINER_NAME, "state": {"terminated": {"exitCode": code}}}),
-        );
+        containers
+            .push(json!({"name": CONTAINER_NAME, "state": {"terminated": {"exitCode": code}}}));
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
                 "name": format!("{name}-{}", self.pods), "namespace": NAMESPACE,
                 "labels": merged(&job["metadata"]["labels"], &json!({"batch.kubernetes.io/job-name": name})),
@@ -241,8 +240,7 @@ impl Cluster {
     }
 
     fn pod_status(&mut self, pod: &str, status: &Value) {
-        self.model
-            .patch(Kind::Pod, pod, &json!({"status": status}));
+        self.model.patch(Kind::Pod, pod, &json!({"status": status}));
     }
 
     /// Another machine takes the node's name.
@@ -256,7 +254,8 @@ impl Cluster {
         self.boots += 1;
         node["metadata"]["annotations"] = json!({});
         node["spec"] = json!({});
-        node["status"]["nodeInfo"] = json!({"bootID": boot_id(self.boots), "systemUUID": format!("machine-{}", self.boots)});
+        node["status"]["nodeInfo"] =
+            json!({"bootID": boot_id(self.boots), "systemUUID": format!("machine-{}", self.boots)});
         self.model.create(Kind::Node, node, By::World);
     }
 
