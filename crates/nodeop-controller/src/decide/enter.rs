@@ -241,7 +241,19 @@ impl Advance<'_> {
                 &format!("waiting for NodeOp {holder}, which has taken this node's claim"),
             );
             self.look_again(LOOK_AGAIN);
-        } else {
+        } else if let Standing::Held(place) = &self.snapshot.control_plane
+            && self.snapshot.guards_control_plane()
+            && node.is_control_plane()
+        {
+            // It was given back, and its result could not be written; the next control-plane node is being worked on.
+            let message = format!(
+                "waiting for NodeOp {}, which works on control-plane node {}",
+                place.holder.display(),
+                place.node
+            );
+            note(entry, &message);
+            self.look_again(LOOK_AGAIN);
+        } else if self.has_place(name, node) {
             self.acts.push(Act::Claim(name.to_owned()));
         }
         false

@@ -1,6 +1,8 @@
 //! Other operations on the same nodes, and the control plane's one place.
 
 use super::*;
+use crate::claim::Holder;
+use crate::control_plane::Place;
 
 fn control_plane(names: &[&str]) -> Vec<WatchedNode> {
     names
@@ -228,4 +230,34 @@ fn stop_on_failure_takes_back_a_reservation_that_only_waits() {
     world.settle();
     assert_eq!(world.status().phase, Some(Phase::Failed));
     assert!(!world.status().node_statuses.contains_key("b"));
+}
+
+#[test]
+fn a_control_plane_node_that_was_given_back_is_not_claimed_again_beside_the_next_one() {
+    let mut world = World::new(
+        "command: [run]\ncordon: true\nverify: {command: [check]}",
+        control_plane(&["a"]),
+    );
+    world.settle();
+    world.end_job("a", "Complete");
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::Verifying));
+    // Another leader gave the node and the place back, and its write of the result was refused.
+    let annotations = &mut world.node_mut("a").metadata.annotations;
+    *annotations = None;
+    world.node_mut("a").spec.unschedulable = false;
+    let other = Holder::parse("shop/other@uid-2").unwrap();
+    let place = Place {
+        holder: other,
+        node: "b".to_owned(),
+    };
+    world.standing = Standing::Held(place);
+    world.pass();
+    assert!(!world.is_claimed("a"));
+    // The place is free again: first the place, then the claim.
+    world.standing = Standing::Free;
+    world.pass();
+    assert!(!world.is_claimed("a"));
+    world.pass();
+    assert!(world.is_claimed("a"));
 }
