@@ -95,6 +95,20 @@ impl Site {
     }
 
     pub(crate) async fn helm(&self, arguments: &[&str]) -> Said {
+        if arguments.first() == Some(&"install") {
+            // A namespace of the chart that is on its way out takes nothing new.
+            let api: Api<Namespace> = Api::all(self.client.clone());
+            eventually(
+                "the namespace of the last installation is gone",
+                async || {
+                    let found = api.get_opt("kairos-operator-detect").await.unwrap();
+                    let going =
+                        found.is_some_and(|found| found.metadata.deletion_timestamp.is_some());
+                    (!going).then_some(())
+                },
+            )
+            .await;
+        }
         let mut helm = chart::helm(&self.cluster.folder().join("helm")).unwrap();
         helm.arg("--kubeconfig").arg(self.cluster.kubeconfig());
         helm.args(["--namespace", NAMESPACE]).args(arguments);

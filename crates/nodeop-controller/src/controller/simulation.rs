@@ -15,7 +15,7 @@ use choices::{Choices, shrink};
 use schedule::{Outcome, run};
 
 /// Schedules of one run, unless `SIMULATION_SCHEDULES` says otherwise.
-const SCHEDULES: u64 = 200;
+const SCHEDULES: u64 = 100;
 
 /// Runs that shrinking a schedule may take.
 const SHRINKS: usize = 400;
