@@ -245,7 +245,10 @@ impl Cluster {
             .find(|(_, node_op)| text(node_op, "/metadata/uid") == owner_of(job))
             .is_none_or(|(_, node_op)| {
                 let step = text(&node_op["status"]["nodeStatuses"][node_of(job)], "/step");
-                !matches!(step, "" | "Reserved" | "Starting" | "NodeGone")
+                matches!(
+                    step,
+                    "Running" | "AwaitingReboot" | "Rebooting" | "Verifying"
+                )
             })
     }
 
