@@ -159,7 +159,8 @@ async fn our_controllers_stand_by_while_kairos_operator_holds_its_lease() {
         for process in &running {
             let exit = process.wait().await.unwrap();
             assert!(!exit.success());
-            let log = process.log_tail(20);
+            // Its last words may be followed by a backtrace.
+            let log = process.log_tail(200);
             assert!(
                 log.contains("another operator works on the same objects"),
                 "{log}"
