@@ -245,13 +245,13 @@ impl Schedule {
         if fate > 0 {
             self.fault(fault);
         }
-        let (id, call) = (pending.process, pending.call.clone());
-        self.tell(|| format!("process {id}: {}", in_words(&call)));
+        let (id, request) = (pending.process, pending.call.clone());
+        self.tell(|| format!("process {id}: {}", in_words(&request)));
         let told = match fate {
-            0 => Some(self.serve(&call)),
+            0 => Some(self.serve(&request)),
             1 => None,
             2 => {
-                self.serve(&call);
+                self.serve(&request);
                 None
             }
             3 => {
@@ -261,7 +261,7 @@ impl Schedule {
             }
             4 => Some(refusal(429, "TooManyRequests")),
             5 => Some(refusal(500, "InternalError")),
-            6 if call.method != "GET" => Some(refusal(409, "Conflict")),
+            6 if request.method != "GET" => Some(refusal(409, "Conflict")),
             _ => Some(refusal(503, "ServiceUnavailable")),
         };
         if let Some((code, _)) = &told {
