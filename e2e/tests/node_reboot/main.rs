@@ -159,6 +159,8 @@ async fn power_that_fails_in_the_command_means_a_retry_and_one_reboot(site: &Sit
     let before = site.ends(node).len();
     site.create("dark", spec).await;
     site.wait_for_file(node, "/var/lib/first-try").await;
+    // A kubelet that has not noted yet that it started the command would neither start it again nor fail its Pod.
+    site.wait_for_running_command("dark").await;
     site.node(node).power_cut().await.unwrap();
     site.node(node).power_on().await.unwrap();
     let status = site.ended("dark", Duration::from_mins(4)).await;

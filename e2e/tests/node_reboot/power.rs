@@ -44,6 +44,8 @@ async fn one(site: &Site<'_>, name: &str, operation: String, moment: Duration) {
         format!("echo began {boot} >> /host{file}; sleep 2; echo ended {boot} >> /host{file}");
     let spec = json!({
         "command": ["sh", "-c", script], "cordon": true, "rebootOnSuccess": true, "backoffLimit": 3,
+        // A container that was created and not started when the power failed stays so: no kubelet starts it again.
+        "activeDeadlineSeconds": 120,
         "nodeSelector": {"matchLabels": {"kubernetes.io/hostname": name}},
     });
     let first = node.boots().unwrap().len() - 1;

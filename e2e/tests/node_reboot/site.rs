@@ -143,6 +143,30 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// Waits until the kubelet has told that the command of this operation runs.
+    pub(crate) async fn wait_for_running_command(&self, name: &str) {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let selector = format!("batch.kubernetes.io/job-name,kairos.io/nodeop={name}");
+        let selector = ListParams::default().labels(&selector);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let found = pods.list(&selector).await.unwrap().items;
+            let statuses = found
+                .iter()
+                .filter_map(|pod| pod.status.as_ref()?.init_container_statuses.as_ref())
+                .flatten();
+            let mut states = statuses.filter_map(|container| container.state.as_ref());
+            if states.any(|state| state.running.is_some()) {
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the command of {name} never ran"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     pub(crate) async fn is_cordoned(&self, node: &str) -> bool {
         let node = Api::<Node>::all(self.client.clone())
             .get(node)
