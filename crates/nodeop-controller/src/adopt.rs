@@ -63,7 +63,9 @@ pub(crate) fn decide(snapshot: &Snapshot<'_>, before: NodeOpStatus, now: Timesta
                 && let Some(problem) = snapshot.unreleased.get(name.as_str())
             {
                 *entry = known;
-                note(entry, problem);
+                if !problem.is_empty() {
+                    note(entry, problem);
+                }
             }
         }
     }

@@ -63,7 +63,7 @@ pub struct Snapshot<'a> {
     pub control_plane: Standing,
     /// Nodes for which something cannot ever be created, and why: they have failed.
     pub problems: &'a BTreeMap<String, String>,
-    /// Nodes that could not be given back just now, and why. Their results wait.
+    /// Nodes that could not be given back just now, and why, where that is worth telling. Their results wait.
     pub unreleased: &'a BTreeMap<String, String>,
     /// Whether the controller knows the image of the agent that reboots nodes.
     pub can_reboot: bool,

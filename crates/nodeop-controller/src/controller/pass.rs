@@ -191,7 +191,8 @@ async fn give_back(
                 context.rounds.forget(&drain_key(node_op, &node));
             }
             Ok(Guarded::Changed) => {
-                failed.insert(node, "giving the node back".to_owned());
+                // Tried again at once; what the node has waited for so far is worth more words.
+                failed.insert(node, String::new());
             }
             Err(error) => {
                 tracing::warn!(%error, node, nodeop = apply::display(node_op), "a node is not given back yet");

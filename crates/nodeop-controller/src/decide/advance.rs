@@ -111,7 +111,9 @@ impl<'a> Advance<'a> {
         {
             // Its result is written once the node is given back.
             *entry = before;
-            note(entry, problem);
+            if !problem.is_empty() {
+                note(entry, problem);
+            }
             self.look_again(LOOK_AGAIN);
         }
         true

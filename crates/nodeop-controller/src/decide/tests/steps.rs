@@ -97,6 +97,33 @@ fn a_preflight_that_says_nothing_in_time_fails_the_node_and_tells_what_kept_it()
 }
 
 #[test]
+fn a_node_that_is_given_back_at_the_second_try_keeps_the_reason_of_its_failure() {
+    let mut world = World::new(
+        "command: [run]\npreflight: {command: [check]}\ncordon: true",
+        workers(&["a"]),
+    );
+    world.pass();
+    world.pass();
+    let waits = serde_json::json!({"phase": "Pending", "containerStatuses": [
+        {"name": "nodeop", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]});
+    world.pods.first_mut().unwrap().status = serde_json::from_value(waits).unwrap();
+    world.pass();
+    let ended =
+        serde_json::json!({"phase": "Failed", "reason": "DeadlineExceeded", "message": "too long"});
+    world.pods.first_mut().unwrap().status = serde_json::from_value(ended).unwrap();
+    // Somebody else has written the Node meanwhile.
+    world.unreleased.insert("a".to_owned(), String::new());
+    world.pass();
+    world.unreleased.clear();
+    world.pass();
+    assert!(
+        world.message("a").contains("no such image"),
+        "{}",
+        world.message("a")
+    );
+}
+
+#[test]
 fn a_preflight_that_the_kubelet_ends_by_its_deadline_tells_what_kept_it_too() {
     let mut world = World::new(
         "command: [run]\npreflight: {command: [check]}",
