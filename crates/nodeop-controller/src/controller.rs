@@ -2,12 +2,12 @@
 
 mod act;
 mod memory;
-pub(crate) mod pass;
+mod pass;
 mod release;
 mod report;
 #[cfg(test)]
 mod simulation;
-pub(crate) mod sweep;
+mod sweep;
 mod triggers;
 
 use std::collections::{BTreeMap, HashSet};
@@ -321,7 +321,9 @@ async fn reconcile(watched: Arc<WatchedNodeOp>, context: Arc<Context>) -> Result
         .observe(begun.elapsed().as_secs_f64());
     let uid = watched.uid().unwrap_or_default();
     let known = context.node_ops.len();
-    context.memory.prune(known, || uids(&context.node_ops));
+    let existing = || uids(&context.node_ops);
+    context.memory.prune(known, existing);
+    context.metrics.operations.prune(known, existing);
     Ok(match result? {
         Next::OnChange => {
             context.memory.succeeded(&uid);

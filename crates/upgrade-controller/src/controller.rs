@@ -114,9 +114,9 @@ async fn reconcile(watched: Arc<WatchedUpgrade>, context: Arc<Context>) -> Resul
         .pass_seconds
         .observe(begun.elapsed().as_secs_f64());
     let uid = watched.uid().unwrap_or_default();
-    context
-        .memory
-        .prune(context.upgrades.len(), || uids(&context.upgrades));
+    let (known, existing) = (context.upgrades.len(), || uids(&context.upgrades));
+    context.memory.prune(known, existing);
+    context.phases.prune(known, existing);
     Ok(match result? {
         Next::OnChange => {
             context.memory.succeeded(&uid);

@@ -56,13 +56,21 @@ pub(super) fn obstacle(snapshot: &Snapshot<'_>, node: &WatchedNode) -> Option<Ob
             "waiting for control-plane node {other} to become Ready (allowControlPlaneParallel would not wait)"
         ));
     }
+    place_taken(snapshot, node).and_then(busy)
+}
+
+/// Who has the control plane's one place, where `node` needs it and somebody else has it.
+fn place_taken(snapshot: &Snapshot<'_>, node: &WatchedNode) -> Option<String> {
+    if !snapshot.guards_control_plane() || !node.is_control_plane() {
+        return None;
+    }
     match &snapshot.control_plane {
-        Standing::Held(place) => busy(format!(
+        Standing::Held(place) => Some(format!(
             "waiting for NodeOp {}, which works on control-plane node {}",
             place.holder.display(),
             place.node
         )),
-        Standing::Ours(held) if held != node.name() => busy(format!(
+        Standing::Ours(held) if held != node.name() => Some(format!(
             "waiting for control-plane node {held}: one at a time"
         )),
         Standing::Ours(_) | Standing::Free | Standing::Unknown => None,
@@ -241,16 +249,8 @@ impl Advance<'_> {
                 &format!("waiting for NodeOp {holder}, which has taken this node's claim"),
             );
             self.look_again(LOOK_AGAIN);
-        } else if let Standing::Held(place) = &self.snapshot.control_plane
-            && self.snapshot.guards_control_plane()
-            && node.is_control_plane()
-        {
+        } else if let Some(message) = place_taken(self.snapshot, node) {
             // It was given back, and its result could not be written; the next control-plane node is being worked on.
-            let message = format!(
-                "waiting for NodeOp {}, which works on control-plane node {}",
-                place.holder.display(),
-                place.node
-            );
             note(entry, &message);
             self.look_again(LOOK_AGAIN);
         } else if self.has_place(name, node) {

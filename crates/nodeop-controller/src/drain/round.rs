@@ -226,6 +226,7 @@ async fn end_all(
     tokio::pin!(tell);
     loop {
         tokio::select! {
+            // In this order, so that a simulated schedule repeats.
             biased;
             result = results.next() => match result {
                 Some((index, attempt)) => attempts[index] = attempt,

@@ -21,6 +21,9 @@ const PHASES: [(Phase, &str); 4] = [
     (Phase::Failed, "Failed"),
 ];
 
+/// Entries beyond twice the number of NodeOps that may stay before those of deleted ones are dropped.
+const SPARE: usize = 64;
+
 /// The UIDs of the NodeOps that exist.
 type Existing = Box<dyn Fn() -> HashSet<String> + Send + Sync>;
 
@@ -67,6 +70,15 @@ impl Operations {
             }
         }
         self.lock().insert(uid.to_owned(), seen);
+    }
+
+    /// Forgets those that are gone, where nobody looks and they would add up. `known` is how many there are.
+    pub fn prune(&self, known: usize, uids: impl FnOnce() -> HashSet<String>) {
+        let mut seen = self.lock();
+        if seen.len() > 2 * known + SPARE {
+            let uids = uids();
+            seen.retain(|uid, _| uids.contains(uid));
+        }
     }
 
     /// From now on only those of them count that this names, and those that have not been looked at yet count as Pending.
@@ -231,6 +243,17 @@ mod tests {
         }
         let age = value(&text, "nodes_oldest_seconds{step=\"draining\"}");
         assert!((5400.0..5410.0).contains(&age), "{age}");
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_also_where_nobody_looks() {
+        let operations = Operations::default();
+        for index in 0..1000 {
+            operations.note(&format!("uid-{index}"), None);
+            operations.prune(1, || ["uid-0".to_owned()].into());
+        }
+        assert!(operations.lock().len() <= 2 + SPARE);
+        assert!(operations.lock().contains_key("uid-0"));
     }
 
     #[test]

@@ -21,6 +21,9 @@ const PHASES: [(UpgradePhase, &str); 5] = [
     (UpgradePhase::Failed, "Failed"),
 ];
 
+/// Entries beyond twice the number of NodeOpUpgrades that may stay before those of deleted ones are dropped.
+const SPARE: usize = 64;
+
 /// The UIDs of the NodeOpUpgrades that exist.
 type Existing = Box<dyn Fn() -> HashSet<String> + Send + Sync>;
 
@@ -43,6 +46,16 @@ impl Phases {
         let times = status.node_statuses.values().filter_map(moved);
         let moved = times.max().filter(|_| goes_on);
         self.with(|seen| seen.insert(uid.to_owned(), Seen { phase, moved }));
+    }
+
+    /// Forgets those that are gone, where nobody looks and they would add up. `known` is how many there are.
+    pub fn prune(&self, known: usize, uids: impl FnOnce() -> HashSet<String>) {
+        self.with(|seen| {
+            if seen.len() > 2 * known + SPARE {
+                let uids = uids();
+                seen.retain(|uid, _| uids.contains(uid));
+            }
+        });
     }
 
     /// A collector that counts those of them that `existing` names. One that has not been looked at yet counts as
@@ -149,6 +162,21 @@ mod tests {
             .lines()
             .find_map(|line| line.strip_prefix("standstill_seconds "));
         line.unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_also_where_nobody_looks() {
+        let phases = Phases::default();
+        for index in 0..1000 {
+            phases.note(
+                &format!("uid-{index}"),
+                &NodeOpUpgradeStatus::default(),
+                false,
+            );
+            phases.prune(1, || ["uid-0".to_owned()].into());
+        }
+        assert!(phases.with(|seen| seen.len()) <= 2 + SPARE);
+        assert!(phases.with(|seen| seen.contains_key("uid-0")));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) struct History {
     reboots: BTreeMap<Work, u32>,
     /// Nodes that a human cordoned.
     pub(super) human_cordons: BTreeSet<String>,
-    /// Boots of each node so far, by which a machine that was replaced counts on.
+    /// Phase and step of every entry that was ever written, for the report.
     pub(super) statuses_seen: BTreeSet<String>,
 }
 
