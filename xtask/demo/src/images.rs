@@ -19,7 +19,7 @@ pub(crate) const CONTROLLERS: [&str; 4] = [
 /// Variable with the folder of the controllers' images.
 const FOLDER: &str = "KAIROS_DEMO_IMAGES";
 /// Where the demo's registry has them.
-const PREFIX: &str = "registry.example.com/kairos-operator";
+pub(crate) const PREFIX: &str = "registry.example.com/kairos-operator";
 
 /// The registry as builder Pods reach it: buildah asks no mirror.
 pub(crate) const REGISTRY: &str = "10.99.0.1:5000";

@@ -16,9 +16,9 @@ pub(crate) const NAMESPACE: &str = "kairos-operator";
 pub(crate) const CONTROLLER: &str = "nodeop-controller";
 pub(crate) const PRIORITY_CLASS: &str = "kairos-operations";
 
+const OURS: &str = include_str!("../../../deploy/default/namespace.yaml");
 /// The same files that `kubectl apply -k deploy/default` installs.
-const RIGHTS: [&str; 5] = [
-    include_str!("../../../deploy/default/namespace.yaml"),
+const RIGHTS: [&str; 4] = [
     include_str!("../../../deploy/nodeop-controller/service-account.yaml"),
     include_str!("../../../deploy/nodeop-controller/cluster-role.yaml"),
     include_str!("../../../deploy/nodeop-controller/lease-role.yaml"),
@@ -59,8 +59,17 @@ pub(crate) async fn crds(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Applies the namespace of the controllers, with its Pod Security level.
+pub(crate) async fn namespace(client: &Client) -> anyhow::Result<()> {
+    for object in objects(&[OURS])? {
+        apply(client, &object).await?;
+    }
+    Ok(())
+}
+
 /// Applies namespace, ServiceAccount, roles and bindings of the controller.
 pub(crate) async fn rights(client: &Client) -> anyhow::Result<()> {
+    namespace(client).await?;
     for object in objects(&RIGHTS)? {
         apply(client, &object).await?;
     }
@@ -166,9 +175,9 @@ mod tests {
 
     #[test]
     fn the_files_of_deploy_name_what_the_demo_relies_on() {
-        let named: Vec<String> = objects(&RIGHTS)
-            .unwrap()
-            .iter()
+        let named: Vec<String> = [objects(&[OURS]), objects(&RIGHTS)]
+            .into_iter()
+            .flat_map(Result::unwrap)
             .map(|object| {
                 format!(
                     "{} {}",
