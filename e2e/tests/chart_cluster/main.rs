@@ -6,9 +6,11 @@
     reason = "a test ends at the first surprise"
 )]
 
+mod documents;
 mod git;
 mod kustomize;
 mod lifecycle;
+mod migration;
 mod removal;
 mod site;
 mod strict;
