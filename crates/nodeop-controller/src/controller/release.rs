@@ -1,9 +1,13 @@
 //! The end of a NodeOp's hold on the cluster: when it is deleted, and when it has ended.
 
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::names::{FINALIZER_KAIROS_OPERATOR_NODEOP, FINALIZER_NODEOP};
 use api_types::nodeop::{NodeOp, NodePhase};
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource as _, ResourceExt as _};
 use operator_runtime::events::{Notice, NoticeKind};
@@ -13,13 +17,20 @@ use super::{Context, WatchedNodeOp};
 use crate::apply::hold::{self, Version};
 use crate::apply::nodes::{Guarded, held_by, patch_node};
 use crate::apply::{place, pods};
+use crate::build::check_pod::Check;
+use crate::build::names::check_pod_name;
+use crate::build::reboot_pod::PERMITTED_GRACE_SECONDS;
 use crate::claim::{Holder, release_patch};
 use crate::decide::{Deletion, delete, is_held};
 use crate::error::Result;
-use crate::observe::observe;
+use crate::observe::{Pods, confirm_up, observe};
+use crate::watched::{PodProgress, WatchedPod};
 
 /// How soon to look again after somebody else has written.
 const AFTER_CONFLICT: Duration = Duration::from_millis(300);
+
+/// Requests in flight at once, within one pass.
+const REQUESTS_IN_FLIGHT: usize = 16;
 
 /// One pass over a NodeOp that is being deleted: gives back what it holds, then lets it go. kairos-operator's finalizer
 /// goes too: the `ClusterRoleBinding` it stood for is not ours to need.
@@ -36,7 +47,8 @@ pub(super) async fn release(watched: &WatchedNodeOp, context: &Context) -> Resul
     let Some(node_op) = read_live(watched, context).await? else {
         return Ok(Next::OnChange);
     };
-    let observed = observe(&context.requests, context.sources(&node_op), &node_op).await?;
+    let mut observed = observe(&context.requests, context.sources(&node_op), &node_op).await?;
+    confirm_up(&context.requests, &node_op, &observed.pods, &mut observed.nodes).await?;
     let snapshot = observed.snapshot(&node_op, context.own_node.as_deref());
     let deletion = delete(&snapshot, context.requests.clock.now());
     forget_rounds(context, &node_op.uid().unwrap_or_default());
@@ -66,22 +78,46 @@ async fn give_back(
     context: &Context,
     node_op: &NodeOp,
     deletion: &Deletion,
-    known: &crate::observe::Pods,
+    known: &Pods,
 ) -> Result<bool> {
     let requests = &context.requests;
-    let mut again = false;
-    for name in &deletion.pods {
-        if let Some(pod) = known.get(name) {
-            pods::delete_pod(requests, node_op, pod).await?;
-        }
-    }
-    for (node, patch) in &deletion.patches {
-        again |= patch_node(requests, node_op, node, patch).await? == Guarded::Changed;
-    }
+    let plain = deletion.pods.iter().map(|pod| (pod, None));
+    let permitted = deletion.permitted_pods.iter();
+    let permitted = permitted.map(|pod| (pod, Some(PERMITTED_GRACE_SECONDS)));
+    let pods: Vec<_> = plain
+        .chain(permitted)
+        .filter_map(|(name, grace)| Some((known.get(name)?, grace)))
+        .map(|(pod, grace)| async move {
+            pods::delete_pod_within(requests, node_op, pod, grace).await?;
+            Ok(Guarded::Done)
+        })
+        .collect();
+    let nodes: Vec<_> = deletion
+        .patches
+        .iter()
+        .map(|(node, patch)| patch_node(requests, node_op, node, patch))
+        .collect();
+    // One that is refused holds up no other.
+    let (pods, nodes) = futures::join!(together(pods), together(nodes));
+    let mut again = [pods?, nodes?].contains(&Guarded::Changed);
     if deletion.place {
         again |= place::free_place(requests, node_op).await? == Guarded::Changed;
     }
     Ok(again)
+}
+
+/// Makes all these requests, several at once, also where some fail.
+async fn together(requests: Vec<impl Future<Output = Result<Guarded>>>) -> Result<Guarded> {
+    let mut results = stream::iter(requests).buffer_unordered(REQUESTS_IN_FLIGHT);
+    let mut all = Ok(Guarded::Done);
+    while let Some(result) = results.next().await {
+        all = match (all, result) {
+            (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            (Ok(Guarded::Done), Ok(Guarded::Done)) => Ok(Guarded::Done),
+            (Ok(_), Ok(_)) => Ok(Guarded::Changed),
+        };
+    }
+    all
 }
 
 /// Gives back what no cache has shown yet, such as a claim whose answer came a moment ago, or was lost. Whether nothing is
@@ -92,20 +128,54 @@ async fn give_back_rest(
     uncordon: impl Fn(&str) -> bool,
 ) -> Result<bool> {
     let me = Holder::of(node_op);
-    for node in held_by(&context.requests, &me).await? {
-        let Some(patch) = release_patch(&node, &me, uncordon(node.name())) else {
-            continue;
-        };
-        if patch_node(&context.requests, node_op, node.name(), &patch).await? == Guarded::Changed {
-            return Ok(false);
+    let held = held_by(&context.requests, &me).await?;
+    let patches: Vec<_> = held
+        .iter()
+        .filter_map(|node| {
+            let patch = release_patch(node, &me, uncordon(node.name()))?;
+            Some((node.name(), patch))
+        })
+        .map(|(node, patch)| async move {
+            patch_node(&context.requests, node_op, node, &patch).await
+        })
+        .collect();
+    Ok(together(patches).await? == Guarded::Done)
+}
+
+/// Takes away the Pods of checks that ended well and whose results are written, where a crash came in between. Those that
+/// failed stay for their logs.
+async fn tidy_up(context: &Context, node_op: &NodeOp) -> Result<()> {
+    let mut ours: HashMap<String, Arc<WatchedPod>> = HashMap::new();
+    for pod in context.caches.pods.state() {
+        let owner = pod.controller_owner();
+        let is_ours = owner.is_some_and(|owner| Some(&owner.uid) == node_op.metadata.uid.as_ref());
+        if is_ours && !pod.is_terminating() && pod.progress() == PodProgress::Succeeded {
+            ours.insert(pod.name().to_owned(), pod);
         }
     }
-    Ok(true)
+    if ours.is_empty() {
+        return Ok(());
+    }
+    let entries = node_op.status.iter().flat_map(|status| &status.node_statuses);
+    let over: Vec<_> = entries
+        .filter(|(_, entry)| entry.phase == NodePhase::Completed)
+        .flat_map(|(name, _)| {
+            [Check::Preflight, Check::Verify].map(|check| check_pod_name(node_op, name, check))
+        })
+        .filter_map(|name| ours.get(&name))
+        .map(|pod| async move {
+            pods::delete_pod(&context.requests, node_op, pod).await?;
+            Ok(Guarded::Done)
+        })
+        .collect();
+    together(over).await?;
+    Ok(())
 }
 
 /// Lets go of an operation that has ended: claims that a lost answer may have left, then the finalizer.
 pub(super) async fn conclude(context: &Context, node_op: &NodeOp) -> Result<Guarded> {
     forget_rounds(context, &node_op.uid().unwrap_or_default());
+    tidy_up(context, node_op).await?;
     if !is_held(node_op) {
         return Ok(Guarded::Done);
     }
@@ -184,3 +254,6 @@ fn let_go(node_op: &NodeOp, node: &str, message: &str) -> Notice {
         key: node.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

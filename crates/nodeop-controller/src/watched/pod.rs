@@ -189,6 +189,16 @@ impl WatchedPod {
         })
     }
 
+    /// Whether a container of it was created and has not started, of which the kubelet says nothing at all. That takes no
+    /// time, unless the power failed between the two: no kubelet starts such a container again.
+    pub fn is_stalled(&self) -> bool {
+        let silent = |waiting: &WatchedWaiting| waiting.reason.as_deref().is_none_or(str::is_empty);
+        self.progress() == PodProgress::Starting
+            && self
+                .containers()
+                .any(|container| container.state.waiting.as_ref().is_some_and(silent))
+    }
+
     /// How the container of that name ended, if it has.
     pub fn terminated(&self, container: &str) -> Option<&WatchedTerminated> {
         self.containers()
@@ -274,6 +284,27 @@ mod tests {
             Some("ImagePullBackOff: Back-off pulling image x")
         );
         assert_eq!(pod.progress(), PodProgress::Starting);
+    }
+
+    #[test]
+    fn a_container_that_was_created_and_of_which_nothing_is_said_is_stalled() {
+        let state = |init: &str, main: &str| {
+            pod(&format!(
+                "status: {{phase: Pending,
+                initContainerStatuses: [{{name: nodeop, image: i, imageID: '', ready: false, restartCount: 0, state: {init}}}],
+                containerStatuses: [{{name: agent, image: i, imageID: '', ready: false, restartCount: 0, state: {main}}}]}}"
+            ))
+        };
+        let initializing = "{waiting: {reason: PodInitializing}}";
+        assert!(state("{waiting: {}}", initializing).is_stalled());
+        for init in [
+            initializing,
+            "{running: {startedAt: '2026-01-01T00:00:00Z'}}",
+            "{waiting: {reason: ErrImagePull}}",
+        ] {
+            assert!(!state(init, initializing).is_stalled(), "{init}");
+        }
+        assert!(!pod("status: {phase: Pending}").is_stalled());
     }
 
     #[test]

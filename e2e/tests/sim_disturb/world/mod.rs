@@ -326,11 +326,29 @@ impl World {
     /// Waits until nothing is left, for `patience` at most while the controller runs.
     pub(crate) async fn clean_within(&self, patience: Duration, name: &str, nodes: &[String]) {
         let _running = with_controller().await;
-        let deadline = tokio::time::Instant::now() + patience;
+        self.clean_until(tokio::time::Instant::now() + patience, name, nodes)
+            .await;
+    }
+
+    /// Deletes the operation, and waits until nothing is left of it: for `patience` at most, counted from the request,
+    /// while the same process of the controller works all the time.
+    pub(crate) async fn delete_within(&self, patience: Duration, name: &str, nodes: &[String]) {
+        let _running = with_controller().await;
+        let begun = tokio::time::Instant::now();
+        self.delete(name).await;
+        self.clean_until(begun + patience, name, nodes).await;
+        while self.find(name).await.is_some() {
+            assert!(begun.elapsed() < patience, "{name} is still there");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        eprintln!("{}: clean after {:?}", self.name(), begun.elapsed());
+    }
+
+    async fn clean_until(&self, deadline: tokio::time::Instant, name: &str, nodes: &[String]) {
         while let Err(left) = self.is_clean(name, nodes).await {
             assert!(
                 tokio::time::Instant::now() < deadline,
-                "not clean within {patience:?}: {left}"
+                "not clean in time: {left}"
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
