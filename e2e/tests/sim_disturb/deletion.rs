@@ -146,7 +146,8 @@ async fn while_it_verifies() {
 async fn a_hundred_nodes_at_work_are_given_back_as_fast() {
     let world = World::new("hundred").await;
     let nodes = world.nodes(100, &[]).await;
-    let spec = "command: [run]\nimage: hangs\ncordon: true\nrebootOnSuccess: true";
+    // Without reboot Pods: how fast the simulator ends those is not what is measured.
+    let spec = "command: [run]\nimage: hangs\ncordon: true";
     world.node_op("op", spec).await;
     world
         .until("op", "all commands run", |status| {

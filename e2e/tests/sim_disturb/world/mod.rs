@@ -212,13 +212,7 @@ impl World {
     /// The reboot Pods of this world; `node` as its label holds it, or in full.
     pub(crate) async fn reboot_pods(&self, node: &str) -> Vec<Pod> {
         let mut pods = self.pods().await;
-        pods.retain(|pod| {
-            let full = pod
-                .annotations()
-                .get(LABEL_NODE)
-                .or(pod.labels().get(LABEL_NODE));
-            pod.labels().contains_key(LABEL_REBOOT) && full.is_some_and(|found| found == node)
-        });
+        pods.retain(|pod| is_reboot_pod_of(pod, node));
         pods
     }
 
@@ -299,8 +293,11 @@ impl World {
 
     /// Whether nothing of any operation is left on these nodes, nor a reboot Pod, nor a finalizer on the NodeOp.
     pub(crate) async fn is_clean(&self, name: &str, nodes: &[String]) -> Result<(), String> {
+        let all = self.all_nodes().await;
+        let pods = self.pods().await;
         for node in nodes {
-            let found = self.node(node).await;
+            let found = all.iter().find(|found| found.name_any() == *node);
+            let found = found.unwrap_or_else(|| panic!("there is no node {node}"));
             let marks = [ANNOTATION_CLAIMED_BY, ANNOTATION_CORDONED_BY];
             if let Some(mark) = marks
                 .iter()
@@ -308,10 +305,10 @@ impl World {
             {
                 return Err(format!("{node} has {mark}"));
             }
-            if is_cordoned(&found) {
+            if is_cordoned(found) {
                 return Err(format!("{node} is cordoned"));
             }
-            if !self.reboot_pods(node).await.is_empty() {
+            if pods.iter().any(|pod| is_reboot_pod_of(pod, node)) {
                 return Err(format!("{node} has a reboot Pod"));
             }
         }
@@ -341,7 +338,8 @@ impl World {
             assert!(begun.elapsed() < patience, "{name} is still there");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        eprintln!("{}: clean after {:?}", self.name(), begun.elapsed());
+        let took = begun.elapsed();
+        assert!(took < patience, "clean after {took:?} only");
     }
 
     async fn clean_until(&self, deadline: tokio::time::Instant, name: &str, nodes: &[String]) {
@@ -358,6 +356,14 @@ impl World {
 pub(crate) fn is_cordoned(node: &Node) -> bool {
     let spec = node.spec.as_ref();
     spec.and_then(|spec| spec.unschedulable).unwrap_or_default()
+}
+
+fn is_reboot_pod_of(pod: &Pod, node: &str) -> bool {
+    let full = pod
+        .annotations()
+        .get(LABEL_NODE)
+        .or(pod.labels().get(LABEL_NODE));
+    pod.labels().contains_key(LABEL_REBOOT) && full.is_some_and(|found| found == node)
 }
 
 /// Who claims a node, by its annotation.
