@@ -200,22 +200,12 @@ fn has_failed(node_op: &NodeOp, node: &str) -> bool {
     entry.is_some_and(|entry| entry.phase == NodePhase::Failed)
 }
 
-/// Whether the operation had a control-plane node, and so perhaps the control plane's place.
+/// Whether the operation may have the control plane's place. The node it was taken for may have left the operation, and the
+/// cluster.
 fn may_hold_place(context: &Context, node_op: &NodeOp) -> bool {
-    let entries = node_op
-        .status
-        .iter()
-        .flat_map(|status| &status.node_statuses);
-    let nodes: std::collections::HashSet<&String> = entries.map(|(name, _)| name).collect();
-    !node_op.spec.allow_control_plane_parallel
-        && context.caches.nodes.state().iter().any(|node| {
-            node.is_control_plane()
-                && node
-                    .metadata
-                    .name
-                    .as_ref()
-                    .is_some_and(|name| nodes.contains(name))
-        })
+    node_op.spec.disrupts()
+        && !node_op.spec.allow_control_plane_parallel
+        && (context.caches.nodes.state().iter()).any(|node| node.is_control_plane())
 }
 
 async fn remove(context: &Context, node_op: &NodeOp, gone: &[&str]) -> Result<Guarded> {

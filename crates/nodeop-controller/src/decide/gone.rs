@@ -2,7 +2,7 @@
 
 use api_types::nodeop::{NodePhase, NodeStatus, NodeStep, RebootStatus};
 
-use super::advance::{Advance, Flow};
+use super::advance::{Advance, Flow, Uncordon};
 use crate::build::check_pod::Check;
 use crate::watched::WatchedJob;
 
@@ -19,7 +19,9 @@ impl Advance<'_> {
         // a node that comes back finds that Job instead of getting a second one.
         let vanished = self.has_vanished(entry);
         if entry.step == Some(NodeStep::Reserved) && job.is_none() && !vanished {
-            return false;
+            self.let_go(name);
+            // Else the place that could not be freed would be nobody's.
+            return self.snapshot.unreleased.contains_key(name);
         }
         if entry.step != Some(NodeStep::NodeGone) {
             let started = job.is_some() || vanished || has_started(entry);
@@ -33,7 +35,17 @@ impl Advance<'_> {
             entry.message =
                 Some("the Node was deleted; it counts again if it comes back".to_owned());
         }
+        // A node that was to reboot may be doing so. After the time that this may take, the operation goes on without it.
+        let timeout = i64::from(self.spec().reboot_timeout_seconds);
+        if entry.phase == NodePhase::Pending || self.overdue(entry, timeout) {
+            self.let_go(name);
+        }
         true
+    }
+
+    /// Lets go of what is held for a node whose object is gone: the control plane's place, and its Pods.
+    fn let_go(&mut self, name: &str) {
+        self.release(name, Uncordon::Yes, &[Check::Preflight]);
     }
 
     /// The Node object is there again: what it had come to is read from what is left of it.

@@ -24,6 +24,10 @@ pub(super) enum Step {
     /// A human takes the cordon off.
     Uncordon(usize),
     LosePod(usize),
+    /// The Node object is deleted, or the node registers again.
+    Away(usize, bool),
+    /// Somebody deletes a Job that the status says to run.
+    DeleteJob(usize),
     Foreign(usize, bool),
     Busy(usize, bool),
     DrainHangs(bool),
@@ -45,6 +49,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => node.clone().prop_map(Step::ToggleReady),
         1 => node.clone().prop_map(Step::Uncordon),
         1 => node.clone().prop_map(Step::LosePod),
+        2 => (node.clone(), any::<bool>()).prop_map(|(node, away)| Step::Away(node, away)),
+        1 => node.clone().prop_map(Step::DeleteJob),
         1 => (node.clone(), any::<bool>()).prop_map(|(node, on)| Step::Foreign(node, on)),
         1 => (node, any::<bool>()).prop_map(|(node, on)| Step::Busy(node, on)),
         1 => any::<bool>().prop_map(Step::DrainHangs),
@@ -60,6 +66,8 @@ pub(super) fn name(index: usize) -> String {
 pub(super) struct Walk {
     pub(super) world: World,
     boots: u32,
+    /// Nodes whose object is deleted.
+    away: Map<String, WatchedNode>,
     pub(super) jobs: Map<String, u32>,
     /// Verifies that were begun.
     pub(super) verifies: Map<String, u32>,
@@ -83,6 +91,7 @@ impl Walk {
         Self {
             world: World::new(spec, nodes),
             boots: 0,
+            away: Map::new(),
             jobs: Map::new(),
             verifies: Map::new(),
             reboots: Map::new(),
@@ -182,8 +191,18 @@ impl Walk {
             Step::Pass => self.pass(true, true),
             Step::Conflict => self.pass(false, false),
             Step::DieAfterWrite => self.pass(true, false),
-            Step::EndJob(index, good) => self.end_job(&name(index), good),
             Step::EndCheck(index, good, words) => self.end_check(&name(index), good, words),
+            // Nothing is heard of it.
+            Step::Agent(index)
+            | Step::PowerCut(index)
+            | Step::ToggleReady(index)
+            | Step::Uncordon(index)
+            | Step::EndJob(index, _)
+            | Step::Foreign(index, _)
+                if self.away.contains_key(&name(index)) => {}
+            Step::EndJob(index, good) => self.end_job(&name(index), good),
+            Step::Away(index, away) => self.away(&name(index), away),
+            Step::DeleteJob(index) => self.delete_job(&name(index)),
             Step::Agent(index) => self.agent(&name(index)),
             Step::PowerCut(index) => self.new_boot(&name(index)),
             Step::ToggleReady(index) => {
@@ -226,6 +245,35 @@ impl Walk {
             }
             Step::Pause(paused) => self.world.op.spec.paused = paused,
             Step::Clock(seconds) => self.world.second += seconds,
+        }
+    }
+
+    fn away(&mut self, node: &str, away: bool) {
+        let nodes = &mut self.world.nodes;
+        let found = nodes.iter().position(|known| known.name() == node);
+        match (away, found) {
+            (true, Some(index)) => {
+                let mut gone = nodes.remove(index);
+                // What was on the object is lost with it.
+                gone.metadata.annotations = None;
+                gone.spec.unschedulable = false;
+                self.away.insert(node.to_owned(), gone);
+            }
+            (false, None) => nodes.extend(self.away.remove(node)),
+            _ => {}
+        }
+    }
+
+    fn delete_job(&mut self, node: &str) {
+        let status = self.world.status_or_default();
+        let noted = status.node_statuses.get(node).is_some_and(|entry| {
+            let step = entry.step;
+            step == Some(NodeStep::Running)
+                || (step == Some(NodeStep::NodeGone) && entry.phase == NodePhase::Running)
+        });
+        if noted {
+            let job = job_name(&self.world.op, node);
+            self.world.jobs.retain(|known| known.name() != job);
         }
     }
 
@@ -288,7 +336,9 @@ impl Walk {
         for (node, count) in &self.verifies {
             assert_eq!(*count, 1, "{node} was verified {count} times");
         }
-        let disturbed = (0..2).filter(|index| world.is_claimed(&name(*index)));
+        let disturbed = (0..2)
+            .map(name)
+            .filter(|name| !self.away.contains_key(name) && world.is_claimed(name));
         assert!(
             disturbed.count() <= 1,
             "two control-plane nodes are disturbed at once"
