@@ -23,8 +23,8 @@ use api_types::nodeop::{NodeOp, NodePhase, NodeStatus, NodeStep};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-pub use deletion::{Deletion, delete};
 pub(crate) use deletion::may_reboot;
+pub use deletion::{Deletion, delete};
 pub(crate) use reboot::told_boot;
 pub(crate) use work::failure_message;
 

@@ -23,8 +23,8 @@ use crate::control_plane::Standing;
 use crate::decide::{DrainView, Snapshot, is_finished, told_boot};
 use crate::error::Result;
 use crate::watched::{JobOutcome, WatchedJob, WatchedNode, WatchedPod};
-pub use proof::confirm_up;
 use others::{Others, busy, concerns_control_plane};
+pub use proof::confirm_up;
 
 /// Reads in flight at once, within one pass.
 const READS_IN_FLIGHT: usize = 16;

@@ -47,6 +47,9 @@ pub(crate) async fn a_node_that_goes_down_for_a_deleted_operation_is_kept_until_
     site.is_gone("given-up").await;
     let ends = &site.ends(name)[before - 1..];
     assert_eq!(ends, [Some(End::Reboot), None], "one reboot");
-    assert!(!site.is_cordoned(name).await, "given back when it is up again");
+    assert!(
+        !site.is_cordoned(name).await,
+        "given back when it is up again"
+    );
     assert!(site.reboot_pods("given-up").await.is_empty());
 }

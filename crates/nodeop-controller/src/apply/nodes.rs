@@ -2,8 +2,8 @@
 
 use api_types::nodeop::NodeOp;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{ListParams, Patch, PatchParams};
 use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::Value;
 
 use super::{MANAGER, Requests, display, refusal, within};

@@ -48,7 +48,13 @@ pub(super) async fn release(watched: &WatchedNodeOp, context: &Context) -> Resul
         return Ok(Next::OnChange);
     };
     let mut observed = observe(&context.requests, context.sources(&node_op), &node_op).await?;
-    confirm_up(&context.requests, &node_op, &observed.pods, &mut observed.nodes).await?;
+    confirm_up(
+        &context.requests,
+        &node_op,
+        &observed.pods,
+        &mut observed.nodes,
+    )
+    .await?;
     let snapshot = observed.snapshot(&node_op, context.own_node.as_deref());
     let deletion = delete(&snapshot, context.requests.clock.now());
     forget_rounds(context, &node_op.uid().unwrap_or_default());
@@ -129,16 +135,16 @@ async fn give_back_rest(
 ) -> Result<bool> {
     let me = Holder::of(node_op);
     let held = held_by(&context.requests, &me).await?;
-    let patches: Vec<_> = held
-        .iter()
-        .filter_map(|node| {
-            let patch = release_patch(node, &me, uncordon(node.name()))?;
-            Some((node.name(), patch))
-        })
-        .map(|(node, patch)| async move {
-            patch_node(&context.requests, node_op, node, &patch).await
-        })
-        .collect();
+    let patches: Vec<_> =
+        held.iter()
+            .filter_map(|node| {
+                let patch = release_patch(node, &me, uncordon(node.name()))?;
+                Some((node.name(), patch))
+            })
+            .map(|(node, patch)| async move {
+                patch_node(&context.requests, node_op, node, &patch).await
+            })
+            .collect();
     Ok(together(patches).await? == Guarded::Done)
 }
 
@@ -156,7 +162,10 @@ async fn tidy_up(context: &Context, node_op: &NodeOp) -> Result<()> {
     if ours.is_empty() {
         return Ok(());
     }
-    let entries = node_op.status.iter().flat_map(|status| &status.node_statuses);
+    let entries = node_op
+        .status
+        .iter()
+        .flat_map(|status| &status.node_statuses);
     let over: Vec<_> = entries
         .filter(|(_, entry)| entry.phase == NodePhase::Completed)
         .flat_map(|(name, _)| {

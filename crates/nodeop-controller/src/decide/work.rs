@@ -6,9 +6,9 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::Act;
 use super::advance::{Advance, Flow, LOOK_AGAIN, Uncordon, note};
 use super::enter::cause_of;
-use crate::status::STALLED;
 use crate::build::names::reboot_pod_name;
 use crate::drain::{DrainState, Mode};
+use crate::status::STALLED;
 use crate::watched::{JobOutcome, PodProgress, WatchedNode, WatchedPod};
 
 /// How long a container may stand between its creation and its start before that is told.
@@ -256,7 +256,9 @@ impl<'a> Advance<'a> {
             (Some(obstacle), _) => note(entry, &format!("the Pod cannot start: {obstacle}")),
             (None, Err(cause)) => note(
                 entry,
-                &format!("the node is not Ready, and the command is not known to have ended: {cause}"),
+                &format!(
+                    "the node is not Ready, and the command is not known to have ended: {cause}"
+                ),
             ),
             (None, Ok(())) if pod.is_stalled() => {
                 let name = pod.name().to_owned();

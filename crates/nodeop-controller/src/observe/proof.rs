@@ -41,7 +41,10 @@ pub async fn confirm_up(
     pods: &Pods,
     nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
 ) -> Result<()> {
-    let entries = node_op.status.iter().flat_map(|status| &status.node_statuses);
+    let entries = node_op
+        .status
+        .iter()
+        .flat_map(|status| &status.node_statuses);
     let gone = entries
         .filter(|(name, entry)| {
             may_reboot(entry) && !pods.contains_key(&reboot_pod_name(node_op, name))

@@ -147,5 +147,8 @@ async fn a_reservation_without_a_pod_asks_nobody() {
     let node_op = with_entry(NodeStep::Reserved);
     let (observed, asked) =
         observed(&node_op, vec![node("a", &[])], Vec::new(), (500, json!({}))).await;
-    assert!(observed.vanished.is_empty() && asked.is_empty(), "{asked:?}");
+    assert!(
+        observed.vanished.is_empty() && asked.is_empty(),
+        "{asked:?}"
+    );
 }

@@ -75,8 +75,7 @@ pub(crate) async fn audit() -> Audit {
 pub(crate) async fn with_controller() -> RwLockReadGuard<'static, Running> {
     let shared = shared().await;
     let running = shared.running.read().await;
-    let leases: Api<Lease> =
-        Api::namespaced(shared.cluster.client().unwrap(), operator::NAMESPACE);
+    let leases: Api<Lease> = Api::namespaced(shared.cluster.client().unwrap(), operator::NAMESPACE);
     super::eventually("the controller leads", async || {
         let lease = leases.get_opt("nodeop-controller").await.unwrap()?;
         let renewed = lease.spec?.renew_time?.0;

@@ -217,7 +217,10 @@ fn ended(phases: &[(&str, &str)]) -> Value {
 }
 
 fn positions(log: &[String], what: &str) -> Vec<usize> {
-    let found = log.iter().enumerate().filter(|(_, line)| line.contains(what));
+    let found = log
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| line.contains(what));
     found.map(|(index, _)| index).collect()
 }
 
@@ -232,9 +235,15 @@ async fn an_ended_operation_gives_back_what_no_cache_shows_before_its_finalizer_
         let patched = positions(&log, &format!("PATCH /api/v1/nodes/{name} "));
         assert_eq!(patched.len(), 1, "{log:#?}");
         assert!(patched[0] < finalizer[0], "{log:#?}");
-        assert!(log[patched[0]].contains(r#""unschedulable":null"#), "{log:#?}");
+        assert!(
+            log[patched[0]].contains(r#""unschedulable":null"#),
+            "{log:#?}"
+        );
     }
-    assert!(positions(&log, "nodes/bad").is_empty(), "its cordon is kept: {log:#?}");
+    assert!(
+        positions(&log, "nodes/bad").is_empty(),
+        "its cordon is kept: {log:#?}"
+    );
     assert!(positions(&log, "GET /api/v1/nodes/").is_empty(), "{log:#?}");
 }
 
@@ -245,7 +254,10 @@ async fn a_claim_that_changes_while_it_is_let_go_keeps_the_finalizer() {
     world.refused = vec![("good", 409)];
     let (result, log) = world.conclude().await;
     assert_eq!(result.unwrap(), Guarded::Changed);
-    assert!(positions(&log, "operator.kairos.io/v1alpha1").is_empty(), "{log:#?}");
+    assert!(
+        positions(&log, "operator.kairos.io/v1alpha1").is_empty(),
+        "{log:#?}"
+    );
 }
 
 #[tokio::test]
@@ -302,21 +314,34 @@ async fn a_reboot_pod_with_its_permission_is_given_the_time_to_go_down_with_its_
     assert!(again.unwrap());
     let deleted = positions(&log, "DELETE /api/v1/namespaces/shop/pods/");
     assert_eq!(deleted.len(), 1, "{log:#?}");
-    assert!(log[deleted[0]].contains(r#""gracePeriodSeconds":330"#), "{log:#?}");
-    assert!(positions(&log, "PATCH").is_empty(), "the node is still ours: {log:#?}");
+    assert!(
+        log[deleted[0]].contains(r#""gracePeriodSeconds":330"#),
+        "{log:#?}"
+    );
+    assert!(
+        positions(&log, "PATCH").is_empty(),
+        "the node is still ours: {log:#?}"
+    );
 }
 
 #[tokio::test]
-async fn a_node_whose_reboot_pod_is_gone_is_given_back_only_when_the_api_server_says_that_it_is_up() {
+async fn a_node_whose_reboot_pod_is_gone_is_given_back_only_when_the_api_server_says_that_it_is_up()
+{
     let mut world = rebooting();
     world.nodes[0]["status"]["conditions"][0]["status"] = json!("False");
     let (again, log) = world.release().await;
     assert!(again.unwrap());
-    assert!(positions(&log, "PATCH").is_empty(), "it goes down: {log:#?}");
+    assert!(
+        positions(&log, "PATCH").is_empty(),
+        "it goes down: {log:#?}"
+    );
 
     let (again, log) = rebooting().release().await;
     assert!(!again.unwrap());
-    assert!(!positions(&log, "PATCH /api/v1/nodes/a ").is_empty(), "{log:#?}");
+    assert!(
+        !positions(&log, "PATCH /api/v1/nodes/a ").is_empty(),
+        "{log:#?}"
+    );
 }
 
 #[tokio::test]
@@ -337,6 +362,10 @@ async fn a_verify_pod_whose_result_is_written_is_taken_away_at_the_end() {
     let (result, log) = world.conclude().await;
     assert_eq!(result.unwrap(), Guarded::Done);
     let deleted = positions(&log, "DELETE");
-    assert_eq!(deleted.len(), 1, "the log of the failed one stays: {log:#?}");
+    assert_eq!(
+        deleted.len(),
+        1,
+        "the log of the failed one stays: {log:#?}"
+    );
     assert!(log[deleted[0]].contains(&good), "{log:#?}");
 }

@@ -262,11 +262,11 @@ fn a_control_plane_node_that_was_given_back_is_not_claimed_again_beside_the_next
     assert!(world.is_claimed("a"));
 }
 
-const REBOOTING_CONTROL_PLANE: &str =
-    "command: [run]\nrebootOnSuccess: true\ncordon: true\nrebootTimeoutSeconds: 600\nconcurrency: 0";
+const REBOOTING_CONTROL_PLANE: &str = "command: [run]\nrebootOnSuccess: true\ncordon: true\nrebootTimeoutSeconds: 600\nconcurrency: 0";
 
 #[test]
-fn a_control_plane_node_that_goes_for_good_holds_the_next_one_up_no_longer_than_a_reboot_may_take() {
+fn a_control_plane_node_that_goes_for_good_holds_the_next_one_up_no_longer_than_a_reboot_may_take()
+{
     let nodes = vec![node("c1", &[CONTROL_PLANE]), node("c2", &[CONTROL_PLANE])];
     let mut world = World::new(REBOOTING_CONTROL_PLANE, nodes);
     world.settle();
@@ -295,6 +295,10 @@ fn a_control_plane_node_that_goes_before_its_command_frees_the_place_at_once() {
         assert!(world.jobs.is_empty());
         world.nodes.remove(0);
         world.settle();
-        assert_eq!(world.standing, Standing::Ours("c2".to_owned()), "{preflight}");
+        assert_eq!(
+            world.standing,
+            Standing::Ours("c2".to_owned()),
+            "{preflight}"
+        );
     }
 }

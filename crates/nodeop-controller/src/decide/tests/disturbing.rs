@@ -56,7 +56,8 @@ fn a_claim_removed_by_a_human_is_not_taken_again_by_the_pass_that_gives_the_node
 }
 
 #[test]
-fn a_verify_does_not_run_again_after_its_node_was_given_back_and_the_write_of_its_result_was_refused() {
+fn a_verify_does_not_run_again_after_its_node_was_given_back_and_the_write_of_its_result_was_refused()
+ {
     let mut walk = walk_to(NodeStep::Verifying);
     walk.take(Step::Pass);
     walk.take(Step::EndCheck(0, true, false));

@@ -56,7 +56,11 @@ fn a_container_that_was_created_and_never_starts_is_told_of_after_a_minute_and_o
     world.second += 600;
     assert_eq!(told(&mut world), 0);
     assert_eq!(world.message("a"), message);
-    assert_eq!(world.step("a"), Some(NodeStep::Running), "nothing is done to it");
+    assert_eq!(
+        world.step("a"),
+        Some(NodeStep::Running),
+        "nothing is done to it"
+    );
 }
 
 #[test]
@@ -96,19 +100,17 @@ fn whatever_keeps_the_pod_from_starting_is_in_the_message_while_it_waits() {
         let mut world = waiting(state);
         world.pass();
         let message = world.message("a");
-        assert_eq!(
-            message,
-            format!("the Pod cannot start: {reason}: {words}")
-        );
+        assert_eq!(message, format!("the Pod cannot start: {reason}: {words}"));
     }
 }
 
 #[test]
 fn a_pod_that_a_full_node_refuses_is_told_of_between_the_tries() {
     let mut world = waiting(serde_json::json!({}));
-    world.pods[0].status = serde_json::from_value(serde_json::json!({"phase": "Failed", "reason": "Evicted",
+    world.pods[0].status =
+        serde_json::from_value(serde_json::json!({"phase": "Failed", "reason": "Evicted",
         "message": "The node had condition: [DiskPressure]."}))
-    .unwrap();
+        .unwrap();
     world.pass();
     assert_eq!(
         world.message("a"),
