@@ -1,8 +1,6 @@
 //! The end of a NodeOp's hold on the cluster: when it is deleted, and when it has ended.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::names::{FINALIZER_KAIROS_OPERATOR_NODEOP, FINALIZER_NODEOP};
@@ -18,7 +16,7 @@ use crate::apply::hold::{self, Version};
 use crate::apply::nodes::{Guarded, held_by, patch_node};
 use crate::apply::{place, pods};
 use crate::build::check_pod::Check;
-use crate::build::names::check_pod_name;
+use crate::build::names::{check_pod_name, reboot_pod_name};
 use crate::build::reboot_pod::PERMITTED_GRACE_SECONDS;
 use crate::claim::{Holder, release_patch};
 use crate::decide::{Deletion, delete, is_held};
@@ -148,30 +146,17 @@ async fn give_back_rest(
     Ok(together(patches).await? == Guarded::Done)
 }
 
-/// Takes away the Pods of checks that ended well and whose results are written, where a crash came in between. Those that
-/// failed stay for their logs.
+/// Takes away Pods that an ended operation needs no more: those of checks that ended well, where a crash came after their
+/// result, and the reboot Pods of nodes that were gone at the end. Checks that failed stay for their logs.
 async fn tidy_up(context: &Context, node_op: &NodeOp) -> Result<()> {
-    let mut ours: HashMap<String, Arc<WatchedPod>> = HashMap::new();
-    for pod in context.caches.pods.state() {
-        let owner = pod.controller_owner();
-        let is_ours = owner.is_some_and(|owner| Some(&owner.uid) == node_op.metadata.uid.as_ref());
-        if is_ours && !pod.is_terminating() && pod.progress() == PodProgress::Succeeded {
-            ours.insert(pod.name().to_owned(), pod);
-        }
-    }
-    if ours.is_empty() {
-        return Ok(());
-    }
-    let entries = node_op
-        .status
+    let pods = context.caches.pods.state();
+    let over: Vec<_> = pods
         .iter()
-        .flat_map(|status| &status.node_statuses);
-    let over: Vec<_> = entries
-        .filter(|(_, entry)| entry.phase == NodePhase::Completed)
-        .flat_map(|(name, _)| {
-            [Check::Preflight, Check::Verify].map(|check| check_pod_name(node_op, name, check))
+        .filter(|pod| {
+            let owner = pod.controller_owner();
+            owner.is_some_and(|owner| Some(&owner.uid) == node_op.metadata.uid.as_ref())
         })
-        .filter_map(|name| ours.get(&name))
+        .filter(|pod| !pod.is_terminating() && is_over(node_op, pod))
         .map(|pod| async move {
             pods::delete_pod(&context.requests, node_op, pod).await?;
             Ok(Guarded::Done)
@@ -179,6 +164,23 @@ async fn tidy_up(context: &Context, node_op: &NodeOp) -> Result<()> {
         .collect();
     together(over).await?;
     Ok(())
+}
+
+fn is_over(node_op: &NodeOp, pod: &WatchedPod) -> bool {
+    let Some(node) = pod.node() else {
+        return false;
+    };
+    if pod.name() == reboot_pod_name(node_op, node) {
+        return true;
+    }
+    let statuses = node_op.status.as_ref().map(|status| &status.node_statuses);
+    let entry = statuses.and_then(|entries| entries.get(node));
+    let is_check = [Check::Preflight, Check::Verify]
+        .iter()
+        .any(|check| pod.name() == check_pod_name(node_op, node, *check));
+    is_check
+        && pod.progress() == PodProgress::Succeeded
+        && entry.is_some_and(|entry| entry.phase == NodePhase::Completed)
 }
 
 /// Lets go of an operation that has ended: claims that a lost answer may have left, then the finalizer.

@@ -1,6 +1,6 @@
 //! Our own Pods, cut down to what decisions read: how far each is, and what its containers say.
 
-use api_types::names::{ANNOTATION_REBOOT_AUTHORIZED, CONTAINER_NAME};
+use api_types::names::{ANNOTATION_REBOOT_AUTHORIZED, CONTAINER_NAME, LABEL_NODE};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
@@ -133,6 +133,17 @@ impl WatchedPod {
     /// The Pod's name; empty only for objects that no API server sent.
     pub fn name(&self) -> &str {
         self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// The node that it is for. A name that the label had to cut stands in the annotation.
+    pub fn node(&self) -> Option<&str> {
+        let metadata = &self.metadata;
+        let full = metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(LABEL_NODE));
+        let label = metadata.labels.as_ref().and_then(|all| all.get(LABEL_NODE));
+        full.or(label).map(String::as_str)
     }
 
     /// The owner that controls this Pod.
