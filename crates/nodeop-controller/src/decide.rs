@@ -6,6 +6,7 @@
 mod advance;
 mod deletion;
 mod enter;
+mod gone;
 mod order;
 mod outcome;
 mod ready;
@@ -13,7 +14,7 @@ mod reboot;
 mod reserve;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_types::conditions::reasons;
@@ -22,6 +23,7 @@ use api_types::nodeop::{NodeOp, NodePhase, NodeStatus, NodeStep};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+pub(crate) use deletion::may_reboot;
 pub use deletion::{Deletion, delete};
 pub(crate) use reboot::told_boot;
 pub(crate) use work::failure_message;
@@ -48,6 +50,8 @@ pub struct Snapshot<'a> {
     pub jobs: &'a BTreeMap<String, Arc<WatchedJob>>,
     /// The NodeOp's Pods by name: those of its Jobs, its checks and its reboots.
     pub pods: &'a BTreeMap<String, Arc<WatchedPod>>,
+    /// Jobs that were created and are gone for certain, though no status says that they ran: a Pod of theirs is left.
+    pub vanished: &'a BTreeSet<String>,
     /// What the Pods of failed Jobs say about the cause, by Job name.
     pub causes: &'a BTreeMap<String, String>,
     /// Nodes that another living NodeOp has claimed or cordoned, with that NodeOp's namespace and name. A claim that is

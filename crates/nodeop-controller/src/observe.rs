@@ -1,15 +1,15 @@
 //! Reads what one pass needs: caches first, the API server where a cache must not be trusted.
 
 mod cause;
+mod missing;
 mod others;
 mod proof;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus, NodeStep};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::ListParams;
@@ -24,6 +24,7 @@ use crate::decide::{DrainView, Snapshot, is_finished, told_boot};
 use crate::error::Result;
 use crate::watched::{JobOutcome, WatchedJob, WatchedNode, WatchedPod};
 use others::{Others, busy, concerns_control_plane};
+pub use proof::confirm_up;
 
 /// Reads in flight at once, within one pass.
 const READS_IN_FLIGHT: usize = 16;
@@ -69,6 +70,8 @@ pub struct Observed {
     pub jobs: Jobs,
     /// The NodeOp's Pods by name.
     pub pods: Pods,
+    /// Jobs that are gone and of which a Pod is left, by name.
+    pub vanished: BTreeSet<String>,
     /// Causes of failed Jobs by Job name.
     pub causes: BTreeMap<String, String>,
     /// Nodes of living other NodeOps.
@@ -100,6 +103,7 @@ impl Observed {
             nodes: &self.nodes,
             jobs: &self.jobs,
             pods: &self.pods,
+            vanished: &self.vanished,
             causes: &self.causes,
             claims: &self.claims,
             busy: &self.busy,
@@ -132,9 +136,11 @@ pub async fn observe(
     let empty = NodeOpStatus::default();
     let status = node_op.status.as_ref().unwrap_or(&empty);
     proof::confirm(requests, status, &mut nodes).await?;
-    for job in confirm_missing(requests, node_op, status, &jobs).await? {
+    let mut vanished = missing::orphaned(caches, node_op, status, &jobs);
+    for job in missing::confirm(requests, node_op, status, &jobs, &vanished).await? {
         jobs.insert(job.name().to_owned(), Arc::new(job));
     }
+    vanished.retain(|job| !jobs.contains_key(job));
     let mut pods = sources.created_pods;
     pods.extend(own_pods(caches, node_op, &jobs).map(|pod| (pod.name().to_owned(), pod)));
     let causes = causes(requests, node_op, status, &jobs).await;
@@ -145,6 +151,7 @@ pub async fn observe(
     let mut observed = Observed {
         jobs,
         pods,
+        vanished,
         causes,
         boots,
         drains: sources.drains,
@@ -302,49 +309,6 @@ fn own_jobs(caches: &Caches, node_op: &NodeOp) -> impl Iterator<Item = Arc<Watch
     })
 }
 
-/// Asks the API server about Jobs that the status calls running and no cache shows. "Not there" in a
-/// cache may mean "not yet"; the verdict "Job was deleted" needs certainty.
-async fn confirm_missing(
-    requests: &Requests,
-    node_op: &NodeOp,
-    status: &NodeOpStatus,
-    known: &BTreeMap<String, Arc<WatchedJob>>,
-) -> Result<Vec<WatchedJob>> {
-    let namespace = node_op.metadata.namespace.as_deref().unwrap_or_default();
-    let api: Api<Job> = Api::namespaced(requests.clients.api.clone(), namespace);
-    let reads: Vec<_> = status
-        .node_statuses
-        .values()
-        .filter(|entry| !is_finished(entry))
-        .filter(|entry| {
-            matches!(
-                entry.step,
-                // Those whose Job has been seen: running, or on the way to a reboot or a verdict.
-                None | Some(NodeStep::Running | NodeStep::NodeGone)
-            )
-        })
-        .filter_map(|entry| entry.job_name.clone())
-        .filter(|job| !job.is_empty() && !known.contains_key(job))
-        .map(|job| get_job(requests, api.clone(), namespace, job))
-        .collect();
-    let found: Vec<Option<WatchedJob>> = stream::iter(reads)
-        .buffer_unordered(READS_IN_FLIGHT)
-        .try_collect()
-        .await?;
-    Ok(found.into_iter().flatten().collect())
-}
-
-async fn get_job(
-    requests: &Requests,
-    api: Api<Job>,
-    namespace: &str,
-    name: String,
-) -> Result<Option<WatchedJob>> {
-    let action = format!("get job {namespace}/{name}");
-    let found = within(requests, &action, api.get_opt(&name)).await?;
-    Ok(found.map(WatchedJob::from))
-}
-
 /// Reads the Pods of Jobs that failed since the last pass.
 async fn causes(
     requests: &Requests,
@@ -379,3 +343,6 @@ async fn read_cause(requests: &Requests, api: Api<Pod>, job: String) -> Option<(
     let pods = within(requests, &action, api.list(&params)).await.ok()?;
     Some((job, cause::cause_of(&pods.items)?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ pub const COMPACT_BYTES: usize = 512 * 1024;
 pub const FULL_BYTES: usize = 900 * 1024;
 /// The longest message of one node, in bytes.
 pub const NODE_MESSAGE_BYTES: usize = 512;
+/// How the message of a node begins whose Pod does not start and nobody says why: a human has to look.
+pub(crate) const STALLED: &str = "the Pod does not start: no container was started in Pod";
 /// The longest message of a condition, in bytes.
 const CONDITION_MESSAGE_BYTES: usize = 1024;
 /// Progress is written at most this often, and more rarely the larger the status is.

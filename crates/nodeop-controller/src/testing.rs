@@ -5,8 +5,17 @@ use std::sync::Arc;
 
 use api_types::nodeop::NodeOp;
 use k8s_openapi::jiff::Timestamp;
+use proptest::test_runner::Config as ProptestConfig;
 
 use crate::watched::{WatchedCondition, WatchedJob, WatchedNode};
+
+/// As many random cases as `PROPTEST_CASES` asks for, else `usual`.
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(usual),
+    }
+}
 
 /// A NodeOp `shop/rollout` with uid `uid-1` and the given spec.
 pub(crate) fn node_op(spec: &str) -> NodeOp {

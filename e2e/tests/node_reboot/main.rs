@@ -10,6 +10,7 @@
 
 #[path = "../sim_crash/chance.rs"]
 mod chance;
+mod deleted;
 mod power;
 mod private;
 mod site;
@@ -61,9 +62,13 @@ async fn node_ops_drain_and_reboot_real_nodes() {
 
     the_example_reboots_node_after_node_and_keeps_the_budget(&site).await;
     a_failed_command_reboots_nothing_and_a_corrected_operation_follows(&site).await;
-    power_that_fails_in_the_command_means_a_retry_and_one_reboot(&site).await;
-    // One is busy with a worker, the other with the control-plane node, and both mostly wait.
     tokio::join!(
+        power_that_fails_in_the_command_means_a_retry_and_one_reboot(&site),
+        power_that_fails_in_a_command_without_retries_fails_the_node_and_reboots_nothing(&site),
+    );
+    // Each is busy with a node of its own, and they mostly wait.
+    tokio::join!(
+        deleted::a_node_that_goes_down_for_a_deleted_operation_is_kept_until_it_is_back(&site),
         stall::a_kubelet_that_stalls_before_its_report_is_given_no_permission_to_reboot(&site),
         private::a_private_image_tells_why_it_is_not_pulled_and_runs_with_its_secret(&site),
     );
@@ -167,5 +172,28 @@ async fn power_that_fails_in_the_command_means_a_retry_and_one_reboot(site: &Sit
     assert_eq!(status.phase, Some(Phase::Completed), "{status:#?}");
     let ends = &site.ends(node)[before - 1..];
     assert_eq!(ends, [Some(End::PowerCut), Some(End::Reboot), None]);
-    site.assert_given_back().await;
+}
+
+async fn power_that_fails_in_a_command_without_retries_fails_the_node_and_reboots_nothing(
+    site: &Site<'_>,
+) {
+    let node = NODES[1];
+    let spec = json!({
+        "command": ["sh", "-c", "echo begun > /host/var/lib/only-try; sleep 600"], "cordon": true,
+        "rebootOnSuccess": true, "backoffLimit": 0, "uncordonOnFailure": true,
+        "nodeSelector": {"matchLabels": {"kubernetes.io/hostname": node}},
+    });
+    let before = site.ends(node).len();
+    site.create("dark-once", spec).await;
+    site.wait_for_file(node, "/var/lib/only-try").await;
+    site.wait_for_running_command("dark-once").await;
+    site.node(node).power_cut().await.unwrap();
+    site.node(node).power_on().await.unwrap();
+    let status = site.ended("dark-once", Duration::from_mins(4)).await;
+    assert_eq!(status.phase, Some(Phase::Failed), "{status:#?}");
+    let entry = &status.node_statuses[node];
+    assert_eq!(entry.reboot_status, Some(RebootStatus::Cancelled));
+    assert!(entry.message.is_some(), "{entry:#?}");
+    let ends = &site.ends(node)[before - 1..];
+    assert_eq!(ends, [Some(End::PowerCut), None], "no reboot of ours");
 }

@@ -8,7 +8,7 @@ use e2e::nodes::{Boot, End, Node as TestNode, RealNodes};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -57,6 +57,23 @@ impl<'a> Site<'a> {
             .create(&PostParams::default(), &node_op)
             .await
             .unwrap();
+    }
+
+    pub(crate) async fn delete(&self, name: &str) {
+        let params = DeleteParams::background();
+        self.node_ops().delete(name, &params).await.unwrap();
+    }
+
+    /// Waits until a deleted operation is gone.
+    pub(crate) async fn is_gone(&self, name: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while let Some(found) = self.node_ops().get_opt(name).await.unwrap() {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{name} is not gone within {PATIENCE:?}: {found:#?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub(crate) async fn status(&self, name: &str) -> NodeOpStatus {

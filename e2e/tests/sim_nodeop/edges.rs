@@ -137,6 +137,27 @@ async fn a_job_deleted_before_its_result_is_failed_and_never_made_again() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_collected_after_its_result_changes_nothing() {
+    let world = World::new("collected").await;
+    let nodes = world.nodes(2, &[]).await;
+    world
+        .node_op("op", "command: [run]\nimage: slow\nconcurrency: 1")
+        .await;
+    let status = world
+        .until("op", "the first node has its result", |status| {
+            let entry = status.node_statuses.get(&nodes[0]);
+            entry.is_some_and(|entry| entry.phase == NodePhase::Completed)
+        })
+        .await;
+    world
+        .delete_job(status.node_statuses[&nodes[0]].job_name.as_ref().unwrap())
+        .await;
+    let status = world.ended("op").await;
+    assert_eq!(status.phase, Some(Phase::Completed), "{status:#?}");
+    assert_eq!(world.jobs_created(), 2);
+}
+
+#[tokio::test]
 async fn a_node_that_is_deleted_leaves_the_plan() {
     let world = World::new("node-gone").await;
     let nodes = world.nodes(2, &[]).await;

@@ -39,6 +39,27 @@ async fn every_matching_node_gets_exactly_one_job_and_the_operation_completes() 
 }
 
 #[tokio::test]
+async fn kubectl_wait_tells_when_an_operation_is_complete_or_has_failed() {
+    let world = World::new("wait").await;
+    world.nodes(1, &[]).await;
+    world.node_op("good", "command: [run]\nimage: slow").await;
+    let fails = "command: [run]\nimage: fails\nbackoffLimit: 0";
+    world.node_op("bad", fails).await;
+    for (name, condition) in [("good", "Complete"), ("bad", "Failed")] {
+        let words = [
+            "wait",
+            &format!("--for=condition={condition}"),
+            &format!("nodeop/{name}"),
+            "--timeout=60s",
+        ];
+        let said = world.kubectl(&words).await;
+        assert!(said.contains("condition met"), "{said}");
+    }
+    assert_eq!(world.status("good").await.phase, Some(Phase::Completed));
+    assert_eq!(world.status("bad").await.phase, Some(Phase::Failed));
+}
+
+#[tokio::test]
 async fn concurrency_one_never_has_two_jobs_active() {
     let world = World::new("one").await;
     world.nodes(4, &[]).await;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, NodeStep};
+use e2e::assets::{self, Tool};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::api::events::v1::Event;
@@ -257,6 +258,20 @@ impl World {
             running(status) >= count
         })
         .await
+    }
+
+    /// What kubectl says in this namespace.
+    pub(crate) async fn kubectl(&self, words: &[&str]) -> String {
+        let output = tokio::process::Command::new(assets::tool(Tool::Kubectl).unwrap())
+            .arg("--kubeconfig")
+            .arg(shared::cluster().await.kubeconfig())
+            .args(["--namespace", self.name()])
+            .args(words)
+            .output()
+            .await
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).into_owned()
     }
 
     pub(crate) async fn jobs(&self) -> Vec<Job> {

@@ -2,8 +2,8 @@
 
 use api_types::nodeop::NodeOp;
 use k8s_openapi::api::core::v1::Node;
+use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 
 use super::{MANAGER, Requests, display, refusal, within};
@@ -43,7 +43,8 @@ pub async fn patch_orphan(
     write(requests, &holder.display(), name, patch).await
 }
 
-/// The nodes that name `me`, as the API server holds them now: a cache may not show a claim yet that was just taken.
+/// The nodes that name `me`, as the API server holds them now: a cache may not show a claim yet that was just taken. Of each
+/// only the metadata is known, and it counts as unschedulable.
 pub async fn held_by(requests: &Requests, me: &Holder) -> Result<Vec<WatchedNode>> {
     let api: Api<WatchedNode> = Api::all(requests.clients.api.clone());
     let action = format!("look for nodes of nodeop {}", me.display());
@@ -52,13 +53,13 @@ pub async fn held_by(requests: &Requests, me: &Holder) -> Result<Vec<WatchedNode
     loop {
         let page = within(requests, &action, api.list_metadata(&params)).await?;
         for found in page.items {
-            let name = found.name_any();
-            let found = WatchedNode {
+            let mut found = WatchedNode {
                 metadata: found.metadata,
                 ..WatchedNode::default()
             };
+            found.spec.unschedulable = true;
             if holders(&found).any(|holder| holder == *me) {
-                held.extend(within(requests, &action, api.get_opt(&name)).await?);
+                held.push(found);
             }
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {

@@ -75,6 +75,16 @@ async fn meet(
 
 /// Deletes exactly this Pod: one of the same name that came since is another one.
 pub async fn delete_pod(requests: &Requests, node_op: &NodeOp, pod: &WatchedPod) -> Result<()> {
+    delete_pod_within(requests, node_op, pod, None).await
+}
+
+/// The same, with another grace period than the Pod's own.
+pub async fn delete_pod_within(
+    requests: &Requests,
+    node_op: &NodeOp,
+    pod: &WatchedPod,
+    grace_seconds: Option<u32>,
+) -> Result<()> {
     let name = pod.name();
     let action = format!("delete pod {}/{name}", namespace(node_op));
     requests.may_write(&action)?;
@@ -84,6 +94,7 @@ pub async fn delete_pod(requests: &Requests, node_op: &NodeOp, pod: &WatchedPod)
             uid: pod.metadata.uid.clone(),
             resource_version: None,
         }),
+        grace_period_seconds: grace_seconds,
         ..DeleteParams::default()
     };
     match within(requests, &action, api.delete(name, &params)).await {

@@ -21,6 +21,10 @@ const ANNOTATIONS_FOLDER: &str = "/pod-info";
 const ANNOTATIONS_FILE: &str = "annotations";
 /// How long the Pod may take to end. The agent ends at once, unless it has already called reboot.
 const GRACE_SECONDS: i64 = 5;
+/// How long a Pod whose reboot was permitted may take to end when its operation is deleted. An agent that has not asked the
+/// host ends at once all the same; one that has goes down with the host, which it forces after five minutes. So as long as
+/// the Pod is there, a reboot may be under way.
+pub const PERMITTED_GRACE_SECONDS: u32 = 330;
 
 /// The reboot Pod of one node. It is created before the Job, so that it is there when the node is drained, and waits for
 /// the annotation that allows the reboot. `authorized` is the boot ID that the node may leave, where that was already

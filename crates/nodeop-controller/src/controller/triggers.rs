@@ -45,10 +45,12 @@ pub(super) fn of_pod(pod: &WatchedPod) -> u64 {
     pod.metadata.annotations.hash(&mut hasher);
     pod.is_terminating().hash(&mut hasher);
     pod.obstacle().hash(&mut hasher);
+    pod.is_stalled().hash(&mut hasher);
     let of_job = pod
         .controller_owner()
         .is_some_and(|owner| owner.kind == "Job");
-    // How a Job's Pod fares, the Job tells.
+    // How a Job's Pod fares, the Job tells; but not that it tries again.
+    (pod.progress() == PodProgress::Failed).hash(&mut hasher);
     if !of_job {
         match pod.progress() {
             PodProgress::Starting => 0,

@@ -82,6 +82,7 @@ impl<'a> Advance<'a> {
     /// Moves one entry. Returns whether it stays.
     fn one(&mut self, name: &str, entry: &mut NodeStatus) -> bool {
         let before = entry.clone();
+        let asked_before = self.acts.len();
         let Some(node) = self.snapshot.nodes.get(name) else {
             return self.gone(name, entry);
         };
@@ -109,8 +110,9 @@ impl<'a> Advance<'a> {
         if is_finished(entry)
             && let Some(problem) = self.snapshot.unreleased.get(name)
         {
-            // Its result is written once the node is given back.
+            // Its result is written once the node is given back; what only the result is done with stays until then.
             *entry = before;
+            self.acts.truncate(asked_before);
             if !problem.is_empty() {
                 note(entry, problem);
             }
@@ -172,44 +174,6 @@ impl<'a> Advance<'a> {
         }
     }
 
-    /// The Node object is not there. Returns whether the entry stays.
-    fn gone(&mut self, name: &str, entry: &mut NodeStatus) -> bool {
-        let job = self.job(entry);
-        let last = !self.spec().reboot_on_success && self.spec().verify.is_none();
-        if last && job.is_some_and(WatchedJob::is_complete) {
-            self.finish(name, entry, "");
-            return true;
-        }
-        // A reservation without a known Job: the name of the Job is derived, so if the create went through after all,
-        // a node that comes back finds that Job instead of getting a second one.
-        if entry.step == Some(NodeStep::Reserved) && job.is_none() {
-            return false;
-        }
-        if entry.step != Some(NodeStep::NodeGone) {
-            self.go(entry, NodeStep::NodeGone);
-            entry.message =
-                Some("the Node was deleted; it counts again if it comes back".to_owned());
-        }
-        true
-    }
-
-    /// The Node object is there again: what it had come to is read from what is left of it.
-    fn back(&mut self, name: &str, entry: &mut NodeStatus) -> Flow {
-        let checked = self.check_pod(name, Check::Verify).is_some();
-        let rebooted = entry.reboot_status == Some(api_types::nodeop::RebootStatus::Completed);
-        let step = if checked || rebooted {
-            NodeStep::Verifying
-        } else if entry.boot_id.is_some() {
-            NodeStep::Rebooting
-        } else if self.job(entry).is_some() || !self.spec().disrupts() {
-            NodeStep::Running
-        } else {
-            // Its claim went with the Node object; nothing has run yet.
-            NodeStep::Reserved
-        };
-        self.go(entry, step)
-    }
-
     /// Enters a step.
     pub(crate) fn go(&mut self, entry: &mut NodeStatus, step: NodeStep) -> Flow {
         entry.phase = match step {
@@ -228,7 +192,10 @@ impl<'a> Advance<'a> {
     pub(crate) fn finish(&mut self, name: &str, entry: &mut NodeStatus, note: &str) -> Flow {
         end(entry, NodePhase::Completed, self.now);
         entry.message = (!note.is_empty()).then(|| cut(note, NODE_MESSAGE_BYTES).to_owned());
-        self.release(name, Uncordon::Yes, &[Check::Preflight, Check::Verify]);
+        self.release(name, Uncordon::Yes, &[]);
+        // After the result is written, not before: without their Pods the checks would run once more if it is refused.
+        self.forget_check(name, Check::Preflight);
+        self.forget_check(name, Check::Verify);
         Flow::Stay
     }
 
@@ -318,6 +285,15 @@ impl<'a> Advance<'a> {
             .as_ref()
             .and_then(|job| jobs.get(job))
             .map(AsRef::as_ref)
+    }
+
+    /// Whether the entry's Job was created and deleted before the status could say that it ran.
+    pub(super) fn has_vanished(&self, entry: &NodeStatus) -> bool {
+        let vanished = self.snapshot.vanished;
+        entry
+            .job_name
+            .as_ref()
+            .is_some_and(|job| vanished.contains(job))
     }
 
     /// One of the operation's Pods, if it is known.

@@ -11,13 +11,18 @@ use super::{Snapshot, is_finished};
 use crate::build::names::reboot_pod_name;
 use crate::claim::{Holder, holders, release_patch};
 use crate::control_plane::Standing;
-use crate::watched::WatchedNode;
+use crate::watched::{WatchedNode, WatchedPod};
+
+/// How long a kubelet may take beyond the grace period of a Pod that has no permission to reboot.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
 /// What to do for a NodeOp that is being deleted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Deletion {
     /// Reboot Pods to delete, by name.
     pub pods: Vec<String>,
+    /// Those of them that may have been permitted to reboot: each is given the time to go down with its host.
+    pub permitted_pods: Vec<String>,
     /// Nodes to give back: name and patch.
     pub patches: Vec<(String, Value)>,
     /// Whether the control plane's place is to be freed.
@@ -40,18 +45,17 @@ pub fn delete(snapshot: &Snapshot<'_>, now: Timestamp) -> Deletion {
         .flat_map(|status| &status.node_statuses);
     for (name, entry) in entries {
         let pod_name = reboot_pod_name(node_op, name);
-        let pod = snapshot.pods.get(&pod_name);
+        let pod = snapshot.pods.get(&pod_name).map(AsRef::as_ref);
         if pod.is_some_and(|pod| !pod.is_terminating()) {
-            deletion.pods.push(pod_name);
+            if may_reboot(entry) {
+                deletion.permitted_pods.push(pod_name);
+            } else {
+                deletion.pods.push(pod_name);
+            }
         }
         let node = snapshot.nodes.get(name).map(AsRef::as_ref);
-        match follow(
-            entry,
-            node,
-            pod.is_some(),
-            i64::from(node_op.spec.reboot_timeout_seconds),
-            now,
-        ) {
+        let timeout = i64::from(node_op.spec.reboot_timeout_seconds);
+        match follow(entry, node, pod, timeout, now) {
             Follow::Over => {}
             Follow::Wait => awaited.push(name.as_str()),
             Follow::LetGo(message) => deletion.let_go.push((name.clone(), message)),
@@ -79,26 +83,39 @@ enum Follow {
     LetGo(String),
 }
 
+/// Whether the node's reboot may have been permitted, and is not proven.
+pub(crate) fn may_reboot(entry: &NodeStatus) -> bool {
+    entry.step == Some(NodeStep::Rebooting) && !is_finished(entry)
+}
+
 fn follow(
     entry: &NodeStatus,
     node: Option<&WatchedNode>,
-    pod: bool,
+    pod: Option<&WatchedPod>,
     timeout: i64,
     now: Timestamp,
 ) -> Follow {
     let Some(node) = node else {
         return Follow::Over;
     };
-    let may_reboot = entry.step == Some(NodeStep::Rebooting) && !is_finished(entry);
     let in_time = deadline(entry, timeout).is_none_or(|deadline| now < deadline);
-    match node.readiness() {
-        // The agent ends within its grace period.
-        Ok(()) if pod => Follow::Wait,
-        // The node may be on its way down or up: it was permitted to reboot.
-        Err(_) if may_reboot && in_time => Follow::Wait,
-        Err(cause) if pod => Follow::LetGo(format!(
+    match (node.readiness(), pod) {
+        // An agent ends at once unless it has asked the host to reboot: a Pod that stays goes down with its node. And a
+        // node that is not Ready may be on its way down or up.
+        (Ok(()), Some(_)) | (Err(_), _) if may_reboot(entry) && in_time => Follow::Wait,
+        (Ok(()), Some(pod)) if !may_reboot(entry) && is_ending(pod, now) => Follow::Wait,
+        (Ok(()), Some(_)) => Follow::LetGo(
+            "its reboot Pod does not end, and is not waited for any longer".to_owned(),
+        ),
+        (Err(cause), Some(_)) => Follow::LetGo(format!(
             "the node is not Ready ({cause}), so the end of its reboot Pod is not waited for"
         )),
-        Ok(()) | Err(_) => Follow::Over,
+        (Ok(()) | Err(_), None) => Follow::Over,
     }
+}
+
+/// Whether a Pod still has time to end. Its deletion timestamp lies a grace period after the request.
+fn is_ending(pod: &WatchedPod, now: Timestamp) -> bool {
+    let asked = pod.metadata.deletion_timestamp.as_ref();
+    asked.is_none_or(|until| now.duration_since(until.0) < PATIENCE)
 }

@@ -87,6 +87,9 @@ impl Advance<'_> {
         if self.job(entry).is_some() {
             return self.go(entry, NodeStep::Running);
         }
+        if self.has_vanished(entry) {
+            return self.deleted_job(name, entry);
+        }
         let spec = self.spec();
         if !spec.disrupts() {
             if spec.preflight.is_some() {
@@ -96,7 +99,7 @@ impl Advance<'_> {
             return Flow::Stay;
         }
         if self.waits(entry, node) {
-            self.forget_preflight(name);
+            self.forget_check(name, Check::Preflight);
             return Flow::Stay;
         }
         if !self.has_place(name, node) {
@@ -185,9 +188,9 @@ impl Advance<'_> {
         Flow::Stay
     }
 
-    /// What the preflight saw may be out of date when a wait is over: it runs again then.
-    fn forget_preflight(&mut self, name: &str) {
-        let pod = self.check_pod(name, Check::Preflight);
+    /// Takes the Pod of a check away. After a wait, what a preflight saw may be out of date: it runs again then.
+    pub(super) fn forget_check(&mut self, name: &str, check: Check) {
+        let pod = self.check_pod(name, check);
         if let Some(pod) = pod.filter(|pod| !pod.is_terminating()) {
             self.acts.push(Act::DeletePod(pod.name().to_owned()));
         }
@@ -198,13 +201,11 @@ impl Advance<'_> {
     fn claim(&mut self, name: &str, entry: &mut NodeStatus, node: &WatchedNode) -> Flow {
         let spec = self.spec();
         if holds(node, &self.me, spec.cordons()) {
-            if let Some(pod) = self.check_pod(name, Check::Preflight) {
-                self.acts.push(Act::DeletePod(pod.name().to_owned()));
-            }
+            self.forget_check(name, Check::Preflight);
             return self.go(entry, NodeStep::Claimed);
         }
         if self.waits(entry, node) {
-            self.forget_preflight(name);
+            self.forget_check(name, Check::Preflight);
             let message = entry.message.take();
             self.go(entry, NodeStep::Reserved);
             entry.message = message;

@@ -43,7 +43,7 @@ pub(super) fn pick(
     let control_plane_open = matching
         .iter()
         .any(|node| node.is_control_plane() && !entries.get(node.name()).is_some_and(is_finished));
-    // A node that is gone for now counts too: it may be rebooting.
+    // For one that is gone and may be rebooting, the place is still held: that is an obstacle, and is told.
     let mut one_is_disturbed = snapshot.guards_control_plane()
         && entries.iter().any(|(name, entry)| {
             !is_finished(entry)
@@ -51,7 +51,7 @@ pub(super) fn pick(
                 && snapshot
                     .nodes
                     .get(name)
-                    .is_none_or(|node| node.is_control_plane())
+                    .is_some_and(|node| node.is_control_plane())
         });
     let candidates = matching
         .iter()

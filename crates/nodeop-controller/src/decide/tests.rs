@@ -16,6 +16,7 @@ mod nodes;
 mod properties;
 mod reboots;
 mod steps;
+mod waits;
 mod world;
 
 use world::World;

@@ -1,15 +1,18 @@
 //! From a claimed node to the end of its command: the reboot Pod, the drain, the Job.
 
 use api_types::nodeop::{NodeStatus, NodeStep, RebootStatus};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::Act;
 use super::advance::{Advance, Flow, LOOK_AGAIN, Uncordon, note};
 use super::enter::cause_of;
 use crate::build::names::reboot_pod_name;
 use crate::drain::{DrainState, Mode};
+use crate::status::STALLED;
 use crate::watched::{JobOutcome, PodProgress, WatchedNode, WatchedPod};
 
+/// How long a container may stand between its creation and its start before that is told.
+const STALLED_SECONDS: i64 = 60;
 /// How long the reboot Pod may take to start. Nothing has run by then, so the node is given back.
 const REBOOT_POD_SECONDS: i64 = 600;
 
@@ -170,6 +173,9 @@ impl<'a> Advance<'a> {
         if self.job(entry).is_some() {
             return self.go(entry, NodeStep::Running);
         }
+        if self.has_vanished(entry) {
+            return self.deleted_job(name, entry);
+        }
         if self.spec().disrupts() && !self.keeps_claim(name, entry, node) {
             return Flow::Stay;
         }
@@ -187,7 +193,7 @@ impl<'a> Advance<'a> {
         node: &WatchedNode,
     ) -> Flow {
         let Some(job) = self.job(entry) else {
-            return self.failed_job(name, entry, "Job was deleted before its result was seen");
+            return self.deleted_job(name, entry);
         };
         match job.outcome() {
             JobOutcome::Complete => self.succeeded(name, entry, node),
@@ -206,13 +212,7 @@ impl<'a> Advance<'a> {
                 }
                 // A deadline takes the Pod away before the Job says that it has failed: what kept the Pod from starting
                 // is then the cause, so it stays.
-                let pod = self.pod_of_job(job.name());
-                if let Some(pod) = pod.filter(|pod| !pod.is_terminating()) {
-                    match pod.obstacle() {
-                        Some(obstacle) => note(entry, &format!("the Pod cannot start: {obstacle}")),
-                        None => entry.message = None,
-                    }
-                }
+                self.note_pod(entry, node, job.name());
                 if self.spec().disrupts() {
                     self.keeps_claim(name, entry, node);
                 }
@@ -231,11 +231,68 @@ impl<'a> Advance<'a> {
         self.finish(name, entry, "")
     }
 
+    pub(super) fn deleted_job(&mut self, name: &str, entry: &mut NodeStatus) -> Flow {
+        self.failed_job(name, entry, "Job was deleted before its result was seen")
+    }
+
     fn failed_job(&mut self, name: &str, entry: &mut NodeStatus, message: &str) -> Flow {
         if self.spec().reboot_on_success {
             entry.reboot_status = Some(RebootStatus::Cancelled);
         }
         self.fail(name, entry, Uncordon::AsAsked, message)
+    }
+
+    /// Notes why the Job's Pod does not run. A deadline takes the Pod away before the Job says that it has failed: what was
+    /// noted last is then the cause, so it stays.
+    fn note_pod(&mut self, entry: &mut NodeStatus, node: &WatchedNode, job: &str) {
+        let Some(pod) = self.pod_of_job(job).filter(|pod| !pod.is_terminating()) else {
+            return;
+        };
+        match (pod.obstacle(), node.readiness()) {
+            _ if pod.progress() == PodProgress::Failed => note(
+                entry,
+                &format!("a Pod of the Job failed: {}", pod.failure()),
+            ),
+            (Some(obstacle), _) => note(entry, &format!("the Pod cannot start: {obstacle}")),
+            (None, Err(cause)) => note(
+                entry,
+                &format!(
+                    "the node is not Ready, and the command is not known to have ended: {cause}"
+                ),
+            ),
+            (None, Ok(())) if pod.is_stalled() => {
+                let name = pod.name().to_owned();
+                self.note_stalled(entry, &name);
+            }
+            (None, Ok(())) => entry.message = None,
+        }
+    }
+
+    /// Nobody but the kubelet knows whether such a container runs after all, so it is left to a human to take it away.
+    fn note_stalled(&mut self, entry: &mut NodeStatus, pod: &str) {
+        const FIRST: &str = "the Pod's container was created and has not started yet";
+        let known = entry.message.as_deref();
+        if known.is_some_and(|message| message.starts_with(STALLED)) {
+            return;
+        }
+        if known != Some(FIRST) {
+            note(entry, FIRST);
+            self.look_again(SignedDuration::from_secs(STALLED_SECONDS));
+            return;
+        }
+        let since = entry.last_updated.as_ref().map_or(self.now, |time| time.0);
+        let left = SignedDuration::from_secs(STALLED_SECONDS) - self.now.duration_since(since);
+        if left.is_positive() {
+            self.look_again(left);
+            return;
+        }
+        note(
+            entry,
+            &format!(
+                "{STALLED} {pod}, and the kubelet gives no reason, as after a power cut at that moment; the command has \
+                 not begun in it: delete that Pod, and the Job tries again within backoffLimit"
+            ),
+        );
     }
 
     /// The Job's newest Pod.

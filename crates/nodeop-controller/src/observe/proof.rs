@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api_types::nodeop::{NodeOpStatus, NodeStatus, NodeStep};
+use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus, NodeStep};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Api;
 
-use super::READS_IN_FLIGHT;
+use super::{Pods, READS_IN_FLIGHT};
 use crate::apply::{Requests, within};
-use crate::decide::is_finished;
+use crate::build::names::reboot_pod_name;
+use crate::decide::{is_finished, may_reboot};
 use crate::error::Result;
 use crate::watched::WatchedNode;
 
@@ -23,12 +24,45 @@ pub(super) async fn confirm(
     status: &NodeOpStatus,
     nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
 ) -> Result<()> {
-    let api: Api<WatchedNode> = Api::all(requests.clients.api.clone());
-    let reads: Vec<_> = status
+    let back = status
         .node_statuses
         .iter()
         .filter(|(name, entry)| nodes.get(*name).is_some_and(|node| seems_back(entry, node)))
-        .map(|(name, _)| read(requests, api.clone(), name.clone()))
+        .map(|(name, _)| name.clone());
+    let back = back.collect();
+    replace(requests, back, nodes).await
+}
+
+/// Replaces each Node whose reboot Pod is gone while it may reboot: the Pod may have gone with its host, and another watch
+/// tells that.
+pub async fn confirm_up(
+    requests: &Requests,
+    node_op: &NodeOp,
+    pods: &Pods,
+    nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
+) -> Result<()> {
+    let entries = node_op
+        .status
+        .iter()
+        .flat_map(|status| &status.node_statuses);
+    let gone = entries
+        .filter(|(name, entry)| {
+            may_reboot(entry) && !pods.contains_key(&reboot_pod_name(node_op, name))
+        })
+        .map(|(name, _)| name.clone());
+    replace(requests, gone.collect(), nodes).await
+}
+
+async fn replace(
+    requests: &Requests,
+    names: Vec<String>,
+    nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
+) -> Result<()> {
+    let api: Api<WatchedNode> = Api::all(requests.clients.api.clone());
+    let reads: Vec<_> = names
+        .into_iter()
+        .filter(|name| nodes.contains_key(name))
+        .map(|name| read(requests, api.clone(), name))
         .collect();
     let found: Vec<(String, Option<WatchedNode>)> = stream::iter(reads)
         .buffer_unordered(READS_IN_FLIGHT)

@@ -1,14 +1,14 @@
 //! What a change of status is worth telling: one report per node result, and one when the operation itself turns.
 
 use api_types::conditions::{reasons, types};
-use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, Phase};
+use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, NodeStatus, Phase};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use operator_runtime::events::{Notice, NoticeKind};
 
 use crate::metrics::NodeResult;
 
-use super::{condition, is_skip, is_terminal};
+use super::{STALLED, condition, is_skip, is_terminal};
 
 /// Something that happened, to be published as an Event and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,17 @@ pub fn drain_blocked(node: &str, blockers: &str) -> Report {
 pub fn reports(before: &NodeOpStatus, after: &NodeOpStatus) -> Vec<Report> {
     let mut reports = Vec::new();
     for (name, entry) in &after.node_statuses {
-        let known = before.node_statuses.get(name).map(|entry| entry.phase);
+        let known = before.node_statuses.get(name);
+        if is_stalled(entry) && !known.is_some_and(is_stalled) {
+            reports.push(Report {
+                node: Some(name.clone()),
+                reason: "PodStalled",
+                warning: true,
+                note: format!("{name}: {}", entry.message.as_deref().unwrap_or_default()),
+                result: None,
+            });
+        }
+        let known = known.map(|entry| entry.phase);
         if Some(entry.phase) == known {
             continue;
         }
@@ -100,6 +110,11 @@ pub fn reports(before: &NodeOpStatus, after: &NodeOpStatus) -> Vec<Report> {
     }
     reports.extend(turn(before, after));
     reports
+}
+
+fn is_stalled(entry: &NodeStatus) -> bool {
+    let message = entry.message.as_deref();
+    !entry.phase.is_terminal() && message.is_some_and(|message| message.starts_with(STALLED))
 }
 
 /// The operation's own turn: another reason of its Progressing condition, except plain progress.

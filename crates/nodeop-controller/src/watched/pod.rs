@@ -1,6 +1,6 @@
 //! Our own Pods, cut down to what decisions read: how far each is, and what its containers say.
 
-use api_types::names::{ANNOTATION_REBOOT_AUTHORIZED, CONTAINER_NAME};
+use api_types::names::{ANNOTATION_REBOOT_AUTHORIZED, CONTAINER_NAME, LABEL_NODE};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
@@ -135,6 +135,17 @@ impl WatchedPod {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// The node that it is for. A name that the label had to cut stands in the annotation.
+    pub fn node(&self) -> Option<&str> {
+        let metadata = &self.metadata;
+        let full = metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(LABEL_NODE));
+        let label = metadata.labels.as_ref().and_then(|all| all.get(LABEL_NODE));
+        full.or(label).map(String::as_str)
+    }
+
     /// The owner that controls this Pod.
     pub fn controller_owner(&self) -> Option<&OwnerReference> {
         let owners = self.metadata.owner_references.as_ref()?;
@@ -187,6 +198,16 @@ impl WatchedPod {
             Some(message) => format!("{reason}: {message}"),
             None => reason.to_owned(),
         })
+    }
+
+    /// Whether a container of it was created and has not started, of which the kubelet says nothing at all. That takes no
+    /// time, unless the power failed between the two: no kubelet starts such a container again.
+    pub fn is_stalled(&self) -> bool {
+        let silent = |waiting: &WatchedWaiting| waiting.reason.as_deref().is_none_or(str::is_empty);
+        self.progress() == PodProgress::Starting
+            && self
+                .containers()
+                .any(|container| container.state.waiting.as_ref().is_some_and(silent))
     }
 
     /// How the container of that name ended, if it has.
@@ -274,6 +295,27 @@ mod tests {
             Some("ImagePullBackOff: Back-off pulling image x")
         );
         assert_eq!(pod.progress(), PodProgress::Starting);
+    }
+
+    #[test]
+    fn a_container_that_was_created_and_of_which_nothing_is_said_is_stalled() {
+        let state = |init: &str, main: &str| {
+            pod(&format!(
+                "status: {{phase: Pending,
+                initContainerStatuses: [{{name: nodeop, image: i, imageID: '', ready: false, restartCount: 0, state: {init}}}],
+                containerStatuses: [{{name: agent, image: i, imageID: '', ready: false, restartCount: 0, state: {main}}}]}}"
+            ))
+        };
+        let initializing = "{waiting: {reason: PodInitializing}}";
+        assert!(state("{waiting: {}}", initializing).is_stalled());
+        for init in [
+            initializing,
+            "{running: {startedAt: '2026-01-01T00:00:00Z'}}",
+            "{waiting: {reason: ErrImagePull}}",
+        ] {
+            assert!(!state(init, initializing).is_stalled(), "{init}");
+        }
+        assert!(!pod("status: {phase: Pending}").is_stalled());
     }
 
     #[test]

@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api_types::names::{
-    ANNOTATION_CLAIMED_BY, ANNOTATION_CORDONED_BY, ANNOTATION_REBOOT_AUTHORIZED, LABEL_NODE,
-    LABEL_REBOOT,
+    ANNOTATION_CLAIMED_BY, ANNOTATION_REBOOT_AUTHORIZED, LABEL_NODE, LABEL_REBOOT,
 };
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus, NodeStep};
 use k8s_openapi::api::batch::v1::Job;
@@ -22,6 +21,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
+mod clean;
 mod nodes;
 mod shared;
 mod watch;
@@ -212,13 +212,7 @@ impl World {
     /// The reboot Pods of this world; `node` as its label holds it, or in full.
     pub(crate) async fn reboot_pods(&self, node: &str) -> Vec<Pod> {
         let mut pods = self.pods().await;
-        pods.retain(|pod| {
-            let full = pod
-                .annotations()
-                .get(LABEL_NODE)
-                .or(pod.labels().get(LABEL_NODE));
-            pod.labels().contains_key(LABEL_REBOOT) && full.is_some_and(|found| found == node)
-        });
+        pods.retain(|pod| is_reboot_pod_of(pod, node));
         pods
     }
 
@@ -296,50 +290,19 @@ impl World {
         let audit = shared::audit().await.namespace(self.name());
         audit.verb("create").resource("jobs").succeeded().count()
     }
-
-    /// Whether nothing of any operation is left on these nodes, nor a reboot Pod, nor a finalizer on the NodeOp.
-    pub(crate) async fn is_clean(&self, name: &str, nodes: &[String]) -> Result<(), String> {
-        for node in nodes {
-            let found = self.node(node).await;
-            let marks = [ANNOTATION_CLAIMED_BY, ANNOTATION_CORDONED_BY];
-            if let Some(mark) = marks
-                .iter()
-                .find(|mark| found.annotations().contains_key(**mark))
-            {
-                return Err(format!("{node} has {mark}"));
-            }
-            if is_cordoned(&found) {
-                return Err(format!("{node} is cordoned"));
-            }
-            if !self.reboot_pods(node).await.is_empty() {
-                return Err(format!("{node} has a reboot Pod"));
-            }
-        }
-        match self.find(name).await {
-            Some(op) if !op.finalizers().is_empty() => {
-                Err(format!("{name} has {:?}", op.finalizers()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Waits until nothing is left, for `patience` at most while the controller runs.
-    pub(crate) async fn clean_within(&self, patience: Duration, name: &str, nodes: &[String]) {
-        let _running = with_controller().await;
-        let deadline = tokio::time::Instant::now() + patience;
-        while let Err(left) = self.is_clean(name, nodes).await {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "not clean within {patience:?}: {left}"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
 }
 
 pub(crate) fn is_cordoned(node: &Node) -> bool {
     let spec = node.spec.as_ref();
     spec.and_then(|spec| spec.unschedulable).unwrap_or_default()
+}
+
+fn is_reboot_pod_of(pod: &Pod, node: &str) -> bool {
+    let full = pod
+        .annotations()
+        .get(LABEL_NODE)
+        .or(pod.labels().get(LABEL_NODE));
+    pod.labels().contains_key(LABEL_REBOOT) && full.is_some_and(|found| found == node)
 }
 
 /// Who claims a node, by its annotation.

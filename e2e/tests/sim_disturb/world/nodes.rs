@@ -1,7 +1,7 @@
 //! The simulated nodes of a world, and the kubelet's part: boots and readiness.
 
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -68,6 +68,12 @@ impl World {
                 .then_some(())
         })
         .await;
+    }
+
+    /// The nodes of this world.
+    pub(crate) async fn all_nodes(&self) -> Vec<Node> {
+        let own = ListParams::default().labels(&format!("{}={}", super::LABEL, self.name()));
+        self.node_api().list(&own).await.unwrap().items
     }
 
     pub(crate) async fn node(&self, name: &str) -> Node {

@@ -3,6 +3,9 @@
 use e2e::cluster::{Audit, Cluster, ControlPlane};
 use e2e::guard::ProcessHandle;
 use e2e::operator::{self, AGENT_IMAGE, Controller};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Pods of simulated nodes: what becomes of them depends on their image.
@@ -11,7 +14,22 @@ const STAGES: &str = include_str!("../stages.yaml");
 struct Shared {
     cluster: Cluster,
     controller: Controller,
-    running: RwLock<Option<ProcessHandle>>,
+    running: RwLock<Running>,
+}
+
+/// The controller's process, and since when it is that one.
+pub(crate) struct Running {
+    process: Option<ProcessHandle>,
+    since: Timestamp,
+}
+
+impl Running {
+    fn start(controller: &Controller, cluster: &Cluster) -> Self {
+        Self {
+            since: Timestamp::now(),
+            process: Some(controller.start(cluster).unwrap()),
+        }
+    }
 }
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
@@ -33,7 +51,7 @@ async fn shared() -> &'static Shared {
                 .await
                 .unwrap()
                 .argument(&format!("--agent-image={AGENT_IMAGE}"));
-            let running = RwLock::new(Some(controller.start(&cluster).unwrap()));
+            let running = RwLock::new(Running::start(&controller, &cluster));
             Shared {
                 cluster,
                 controller,
@@ -53,18 +71,27 @@ pub(crate) async fn audit() -> Audit {
     audit.service_account(operator::NAMESPACE, "nodeop-controller")
 }
 
-/// While this lives, the controller is not stopped: for what must happen within a time.
-pub(crate) async fn with_controller() -> RwLockReadGuard<'static, Option<ProcessHandle>> {
-    shared().await.running.read().await
+/// While this lives, the controller is not stopped: for what must happen within a time. One that was just started works.
+pub(crate) async fn with_controller() -> RwLockReadGuard<'static, Running> {
+    let shared = shared().await;
+    let running = shared.running.read().await;
+    let leases: Api<Lease> = Api::namespaced(shared.cluster.client().unwrap(), operator::NAMESPACE);
+    super::eventually("the controller leads", async || {
+        let lease = leases.get_opt("nodeop-controller").await.unwrap()?;
+        let renewed = lease.spec?.renew_time?.0;
+        (renewed > running.since).then_some(())
+    })
+    .await;
+    running
 }
 
 /// While this lives, no controller runs. Other tests just wait that long.
-pub(crate) struct WithoutController(RwLockWriteGuard<'static, Option<ProcessHandle>>);
+pub(crate) struct WithoutController(RwLockWriteGuard<'static, Running>);
 
 pub(crate) async fn without_controller() -> WithoutController {
     let shared = shared().await;
     let mut running = shared.running.write().await;
-    if let Some(process) = running.take() {
+    if let Some(process) = running.process.take() {
         process.kill().unwrap();
         process.wait().await.unwrap();
     }
@@ -74,7 +101,7 @@ pub(crate) async fn without_controller() -> WithoutController {
 impl Drop for WithoutController {
     fn drop(&mut self) {
         if let Some(shared) = SHARED.get() {
-            *self.0 = Some(shared.controller.start(&shared.cluster).unwrap());
+            *self.0 = Running::start(&shared.controller, &shared.cluster);
         }
     }
 }

@@ -261,3 +261,44 @@ fn a_control_plane_node_that_was_given_back_is_not_claimed_again_beside_the_next
     world.pass();
     assert!(world.is_claimed("a"));
 }
+
+const REBOOTING_CONTROL_PLANE: &str = "command: [run]\nrebootOnSuccess: true\ncordon: true\nrebootTimeoutSeconds: 600\nconcurrency: 0";
+
+#[test]
+fn a_control_plane_node_that_goes_for_good_holds_the_next_one_up_no_longer_than_a_reboot_may_take()
+{
+    let nodes = vec![node("c1", &[CONTROL_PLANE]), node("c2", &[CONTROL_PLANE])];
+    let mut world = World::new(REBOOTING_CONTROL_PLANE, nodes);
+    world.settle();
+    assert_eq!(world.step("c1"), Some(NodeStep::Running));
+    world.nodes.remove(0);
+    world.settle();
+    // It may be rebooting.
+    assert!(!world.is_claimed("c2"));
+    let (_, reason, message) = world.progressing();
+    assert_eq!(reason, "ControlPlaneBusy");
+    assert!(message.contains("c1"), "{message}");
+    world.second += 600;
+    world.settle();
+    assert_eq!(world.step("c2"), Some(NodeStep::Running));
+    assert_eq!(world.standing, Standing::Ours("c2".to_owned()));
+}
+
+#[test]
+fn a_control_plane_node_that_goes_before_its_command_frees_the_place_at_once() {
+    for preflight in ["", "\npreflight: {command: [check]}"] {
+        let nodes = vec![node("c1", &[CONTROL_PLANE]), node("c2", &[CONTROL_PLANE])];
+        let mut world = World::new(&format!("{REBOOTING_CONTROL_PLANE}{preflight}"), nodes);
+        while world.standing == Standing::Free {
+            world.pass();
+        }
+        assert!(world.jobs.is_empty());
+        world.nodes.remove(0);
+        world.settle();
+        assert_eq!(
+            world.standing,
+            Standing::Ours("c2".to_owned()),
+            "{preflight}"
+        );
+    }
+}

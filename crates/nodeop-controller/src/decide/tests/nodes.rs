@@ -170,3 +170,78 @@ fn another_machine_under_the_name_keeps_its_entry_open_until_it_is_given_back() 
     assert_eq!(world.entry("a").phase, NodePhase::Failed);
     assert!(!world.is_cordoned("a") && !world.is_claimed("a"));
 }
+
+#[test]
+fn a_job_deleted_while_its_node_is_gone_is_not_made_again_when_the_node_comes_back() {
+    let mut world = World::new("command: [run]\ncordon: true", workers(&["a"]));
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::Running));
+    let mut node = world.nodes.remove(0);
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::NodeGone));
+    world.jobs.clear();
+    node.metadata.annotations = None;
+    node.spec.unschedulable = false;
+    world.nodes.push(node);
+    world.settle();
+    assert!(world.jobs.is_empty(), "{:?}", world.log);
+    assert_eq!(
+        world.message("a"),
+        "Job was deleted before its result was seen"
+    );
+}
+
+#[test]
+fn a_node_that_goes_before_its_command_and_comes_back_is_taken_up_again() {
+    for spec in [
+        "command: [run]\npreflight: {command: [check]}",
+        "command: [run]\ncordon: true\nrebootOnSuccess: true\ndrainOptions: {enabled: true}",
+    ] {
+        let mut world = World::new(spec, workers(&["a", "b"]));
+        world.drain_state = DrainState::Waiting {
+            message: "waiting for 1 Pod".to_owned(),
+            blocked: 0,
+            remaining: 1,
+        };
+        world.settle();
+        let mut node = world.nodes.remove(0);
+        world.settle();
+        world.pods.clear();
+        node.metadata.annotations = None;
+        node.spec.unschedulable = false;
+        world.nodes.push(node);
+        world.drain_state = DrainState::Drained;
+        world.settle();
+        if world.check_exists("a", Check::Preflight) {
+            world.end_check("a", Check::Preflight, "Succeeded", "");
+            world.settle();
+        }
+        assert_eq!(world.step("a"), Some(NodeStep::Running), "{spec}");
+        let log = world.log.iter().filter(|line| *line == "job a");
+        assert_eq!(log.count(), 1, "{spec}");
+    }
+}
+
+#[test]
+fn a_job_deleted_before_it_was_noted_as_running_is_not_made_again_where_a_pod_of_it_is_left() {
+    for spec in ["command: [run]", "command: [run]\ncordon: true"] {
+        let mut world = World::new(spec, workers(&["a"]));
+        while world.jobs.is_empty() {
+            world.pass();
+        }
+        // The controller dies before it notes the Job, and somebody deletes it.
+        world.jobs.clear();
+        let mut entry = world.entry("a").clone();
+        assert!(matches!(
+            entry.step,
+            Some(NodeStep::Reserved | NodeStep::Starting)
+        ));
+        world.vanished.extend(entry.job_name.take());
+        world.settle();
+        assert!(world.jobs.is_empty(), "{spec}");
+        assert_eq!(
+            world.message("a"),
+            "Job was deleted before its result was seen"
+        );
+    }
+}

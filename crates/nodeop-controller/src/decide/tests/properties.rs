@@ -204,7 +204,7 @@ impl Walk {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(crate::testing::cases(512))]
     #[test]
     fn invariants_hold_on_every_walk(
         steps in proptest::collection::vec(step(), 1..80),

@@ -14,6 +14,7 @@ pub(super) struct World {
     pub(super) nodes: Vec<WatchedNode>,
     pub(super) jobs: Vec<WatchedJob>,
     pub(super) pods: Vec<WatchedPod>,
+    pub(super) vanished: BTreeSet<String>,
     pub(super) causes: BTreeMap<String, String>,
     /// Living foreign claims, by node.
     pub(super) claims: BTreeMap<String, String>,
@@ -46,6 +47,7 @@ impl World {
             nodes,
             jobs: Vec::new(),
             pods: Vec::new(),
+            vanished: BTreeSet::new(),
             causes: BTreeMap::new(),
             claims: BTreeMap::new(),
             busy: BTreeMap::new(),
@@ -68,6 +70,7 @@ impl World {
             nodes: by_name(self.nodes.clone(), WatchedNode::name),
             jobs: by_name(self.jobs.clone(), WatchedJob::name),
             pods: by_name(self.pods.clone(), WatchedPod::name),
+            vanished: self.vanished.clone(),
             causes: self.causes.clone(),
             claims: self.claims.clone(),
             busy: self.busy.clone(),

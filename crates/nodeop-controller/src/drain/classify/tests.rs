@@ -179,7 +179,7 @@ fn any_options() -> impl Strategy<Value = DrainOptions> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::testing::cases(64))]
 
     #[test]
     fn no_pod_is_touched_that_must_not_be_and_each_has_one_fate(

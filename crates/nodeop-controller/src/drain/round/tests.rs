@@ -376,7 +376,7 @@ fn any_pod() -> impl Strategy<Value = (Value, bool)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::testing::cases(64))]
 
     #[test]
     fn every_pod_that_may_go_is_evicted_once_per_round_whatever_is_answered(

@@ -120,7 +120,7 @@ fn the_words_about_a_stuck_pod_change_rarely() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::testing::cases(64))]
 
     #[test]
     fn every_text_is_bounded_whatever_the_names(

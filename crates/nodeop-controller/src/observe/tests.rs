@@ -1,0 +1,154 @@
+//! What one observation asks of the API server beyond its caches.
+
+use std::time::Duration;
+
+use api_types::nodeop::NodePhase;
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use kube::runtime::reflector;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::Event;
+use operator_runtime::client::Clients;
+use operator_runtime::lease::Leadership;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{node, node_op};
+
+const BEFORE: &str = "00000000-0000-4000-8000-000000000000";
+const LEFT: &str = "11111111-1111-4111-8111-111111111111";
+
+fn store<K>(objects: Vec<K>) -> Writer<K>
+where
+    K: reflector::Lookup + Clone + 'static,
+    K::DynamicType: Default + Eq + std::hash::Hash + Clone,
+{
+    let (_, mut writer) = reflector::store::<K>();
+    writer.apply_watcher_event(&Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&Event::InitApply(object));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+    writer
+}
+
+/// Observes with these caches and no cached Job. The API server answers every request with `answer`. Returns also the
+/// paths that it was asked for.
+async fn observed(
+    node_op: &NodeOp,
+    nodes: Vec<WatchedNode>,
+    pods: Vec<WatchedPod>,
+    answer: (u16, Value),
+) -> (Observed, Vec<String>) {
+    let (nodes, jobs, pods) = (store(nodes), store::<WatchedJob>(Vec::new()), store(pods));
+    let caches = Caches {
+        nodes: nodes.as_reader(),
+        jobs: jobs.as_reader(),
+        pods: pods.as_reader(),
+    };
+    let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let client = Client::new(service, "default");
+    let requests = Requests {
+        clients: Clients {
+            api: client.clone(),
+            without_retry: client,
+        },
+        timeout: Duration::from_secs(5),
+        leadership: Leadership::always(),
+        lease_namespace: "kairos-operator".to_owned(),
+        clock: crate::clock::Clock::default(),
+    };
+    let server = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        while let Some((request, responder)) = handle.next_request().await {
+            asked.push(request.uri().path().to_owned());
+            let body = Body::from(serde_json::to_vec(&answer.1).unwrap());
+            let response = Response::builder().status(answer.0).body(body).unwrap();
+            responder.send_response(response);
+        }
+        asked
+    });
+    let sources = Sources {
+        caches: &caches,
+        created_jobs: Jobs::new(),
+        created_pods: Pods::new(),
+        drains: BTreeMap::new(),
+        can_reboot: true,
+    };
+    let observed = observe(&requests, sources, node_op).await.unwrap();
+    drop(requests);
+    (observed, server.await.unwrap())
+}
+
+fn with_entry(step: NodeStep) -> NodeOp {
+    let mut node_op = node_op("command: [run]");
+    let entry = NodeStatus {
+        phase: NodePhase::Running,
+        step: Some(step),
+        job_name: Some("rollout-a".to_owned()),
+        boot_id: Some(LEFT.to_owned()),
+        ..NodeStatus::default()
+    };
+    node_op.status = Some(NodeOpStatus {
+        node_statuses: [("a".to_owned(), entry)].into(),
+        ..NodeOpStatus::default()
+    });
+    node_op
+}
+
+#[tokio::test]
+async fn a_node_that_seems_back_from_its_reboot_is_seen_as_the_api_server_holds_it() {
+    let in_boot = |boot: &str| {
+        let mut node = node("a", &[]);
+        node.status.node_info.boot_id = boot.to_owned();
+        node
+    };
+    let answer = (200, serde_json::to_value(in_boot(LEFT)).unwrap());
+    let node_op = with_entry(NodeStep::Rebooting);
+    let (observed, asked) = observed(&node_op, vec![in_boot(BEFORE)], Vec::new(), answer).await;
+    assert_eq!(observed.nodes["a"].status.node_info.boot_id, LEFT);
+    assert_eq!(asked, ["/api/v1/nodes/a"]);
+}
+
+/// A Pod of the Job that is still to be created.
+fn orphan() -> WatchedPod {
+    serde_json::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
+        "name": "rollout-a-abcde", "namespace": "shop", "uid": "pod",
+        "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "rollout-a", "uid": "job", "controller": true}]}}))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_job_of_which_only_a_pod_is_left_was_created_and_deleted() {
+    let gone = json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "gone"});
+    for step in [NodeStep::Reserved, NodeStep::Starting] {
+        let node_op = with_entry(step);
+        let nodes = vec![node("a", &[])];
+        let (observed, asked) =
+            observed(&node_op, nodes, vec![orphan()], (404, gone.clone())).await;
+        assert!(observed.vanished.contains("rollout-a"), "{step:?}");
+        assert_eq!(asked, ["/apis/batch/v1/namespaces/shop/jobs/rollout-a"]);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_only_its_cache_does_not_show_yet_is_found_by_its_pod() {
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
+        "name": "rollout-a", "namespace": "shop", "uid": "job"}});
+    let node_op = with_entry(NodeStep::Reserved);
+    let nodes = vec![node("a", &[])];
+    let (observed, _) = observed(&node_op, nodes, vec![orphan()], (200, job)).await;
+    assert!(observed.jobs.contains_key("rollout-a") && observed.vanished.is_empty());
+}
+
+#[tokio::test]
+async fn a_reservation_without_a_pod_asks_nobody() {
+    let node_op = with_entry(NodeStep::Reserved);
+    let (observed, asked) =
+        observed(&node_op, vec![node("a", &[])], Vec::new(), (500, json!({}))).await;
+    assert!(
+        observed.vanished.is_empty() && asked.is_empty(),
+        "{asked:?}"
+    );
+}
