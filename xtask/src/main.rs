@@ -3,6 +3,7 @@
 mod agent;
 mod demo;
 mod deny;
+mod fuzz;
 mod generate;
 mod image;
 mod release;
@@ -31,6 +32,7 @@ enum Command {
     Tidy(tidy::Arguments),
     Test(test::Arguments),
     Deny(deny::Arguments),
+    Fuzz(fuzz::Arguments),
     Soak(soak::Arguments),
     Image(image::Arguments),
     Release(release::Arguments),
@@ -62,6 +64,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Tidy(arguments) => tidy::run(&workspace, arguments),
         Command::Test(arguments) => test::run(&workspace, arguments),
         Command::Deny(arguments) => deny::run(&workspace, arguments),
+        Command::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Command::Soak(arguments) => soak::run(&workspace, arguments),
         Command::Image(arguments) => image::run(&workspace, arguments),
         Command::Release(arguments) => release::run(&workspace, arguments),

@@ -14,6 +14,8 @@ pub mod types {
     pub const EXPORTED: &str = "Exported";
     /// True when an OSArtifact is built and exported.
     pub const READY: &str = "Ready";
+    /// True, and only there, when spec.volume of an OSArtifact asks for another volume than the one there is.
+    pub const VOLUME_OUTDATED: &str = "VolumeOutdated";
     /// True while work is going on; False with a reason that says why nothing moves.
     pub const PROGRESSING: &str = "Progressing";
 }
@@ -76,6 +78,8 @@ pub mod reasons {
     pub const STUCK: &str = "Stuck";
     /// An exporter failed; the message names it and its cause.
     pub const EXPORT_FAILED: &str = "ExportFailed";
+    /// The volume claim was made from an earlier spec, and a claim cannot be changed.
+    pub const CLAIM_EXISTS: &str = "ClaimExists";
     /// A name that the build needs is taken by an object that is not ours.
     pub const NAME_TAKEN: &str = "NameTaken";
 }

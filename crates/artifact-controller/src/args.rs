@@ -125,6 +125,10 @@ pub struct ControllerArgs {
     /// How long a build or an exporter may wait for an image, a volume or a node before it is given up.
     #[arg(long, env = "PROGRESS_DEADLINE_SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(i64).range(1..=604_800))]
     pub progress_deadline_seconds: i64,
+
+    /// How long one step of a build may run before the build is given up.
+    #[arg(long, env = "STEP_DEADLINE_SECONDS", default_value_t = 14_400, value_parser = clap::value_parser!(i64).range(1..=604_800))]
+    pub step_deadline_seconds: i64,
 }
 
 fn version(text: &str) -> Result<Version, String> {
@@ -139,6 +143,11 @@ impl ControllerArgs {
     /// How long a build may wait for something.
     pub fn patience(&self) -> SignedDuration {
         SignedDuration::from_secs(self.progress_deadline_seconds)
+    }
+
+    /// How long one step of a build may run.
+    pub fn step_patience(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.step_deadline_seconds)
     }
 
     /// What the flags contribute to the objects that are built.

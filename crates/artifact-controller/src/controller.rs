@@ -39,6 +39,7 @@ struct Context {
     caches: Caches,
     settings: BuildSettings,
     patience: SignedDuration,
+    step_patience: SignedDuration,
     /// Whether the caches hold what is there.
     filled: tokio::sync::watch::Receiver<bool>,
     events: EventPublisher,
@@ -98,6 +99,7 @@ pub async fn run(chassis: Chassis, args: ControllerArgs) -> anyhow::Result<()> {
         filled: told,
         settings,
         patience: args.patience(),
+        step_patience: args.step_patience(),
         events: chassis.events.clone(),
         metrics,
         backoff: Mutex::default(),

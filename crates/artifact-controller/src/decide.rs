@@ -20,9 +20,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
-use crate::build::claim::{is_ours, is_retained};
+use crate::build::claim::{differences, is_ours, is_retained};
 use crate::build::exporter::exporter_hash;
-use crate::build::names::builder_name;
+use crate::build::names::{builder_name, claim_name};
 use crate::plan::{Plan, Refusal};
 use crate::status;
 
@@ -41,6 +41,8 @@ pub struct Snapshot<'a> {
     pub jobs: Vec<Arc<Job>>,
     /// How long a build may wait for something before it is given up.
     pub patience: SignedDuration,
+    /// How long one step of a build may run.
+    pub step_patience: SignedDuration,
 }
 
 /// Something to do, in this order, once the status is written.
@@ -73,6 +75,13 @@ pub struct Decision {
 
 /// Decides.
 pub fn decide(snapshot: &Snapshot<'_>, now: Timestamp) -> Decision {
+    let mut decision = advance(snapshot, now);
+    // Last: a status without conditions of ours is one that kairos-operator left.
+    note_outdated_volume(&mut decision.status, snapshot, now);
+    decision
+}
+
+fn advance(snapshot: &Snapshot<'_>, now: Timestamp) -> Decision {
     let mut decision = Decision {
         status: snapshot.artifact.status.clone().unwrap_or_default(),
         actions: Vec::new(),
@@ -116,6 +125,38 @@ pub fn decide(snapshot: &Snapshot<'_>, now: Timestamp) -> Decision {
         building::follow(&mut decision, snapshot, plan, now);
     }
     decision
+}
+
+/// Says when an edit of spec.volume comes too late: a claim cannot be changed, and the files are in it.
+fn note_outdated_volume(state: &mut OSArtifactStatus, snapshot: &Snapshot<'_>, now: Timestamp) {
+    let artifact = snapshot.artifact;
+    let claim = snapshot
+        .claim
+        .as_ref()
+        .filter(|claim| is_ours(artifact, claim));
+    let fields = claim
+        .map(|claim| differences(artifact, claim))
+        .unwrap_or_default();
+    if fields.is_empty() {
+        state
+            .conditions
+            .retain(|condition| condition.type_ != types::VOLUME_OUTDATED);
+        return;
+    }
+    let message = format!(
+        "spec.volume has no effect on the volume claim {}, which exists already with another {}; to get another one, \
+         delete the OSArtifact and create it anew",
+        claim_name(&artifact.name_any()),
+        fields.join(", ")
+    );
+    status::set(
+        state,
+        types::VOLUME_OUTDATED,
+        true,
+        reasons::CLAIM_EXISTS,
+        &message,
+        now,
+    );
 }
 
 /// A spec that cannot be built. What runs for an earlier one is stopped; files that are there stay, and count again when
@@ -243,10 +284,17 @@ fn delete_job(job: &Arc<Job>) -> Option<Action> {
         .then(|| Action::DeleteJob(job.name_any(), job.uid().unwrap_or_default()))
 }
 
-/// How long after `since` the patience ends, from now; nothing or less when it has ended.
-fn left(snapshot: &Snapshot<'_>, state: &OSArtifactStatus, now: Timestamp) -> SignedDuration {
+/// When the patience ends that began with the step, or at `later` if that is later; from now, nothing or less when it has
+/// ended.
+fn left(
+    patience: SignedDuration,
+    state: &OSArtifactStatus,
+    later: Option<Timestamp>,
+    now: Timestamp,
+) -> SignedDuration {
     let since = state.step_since.as_ref().map_or(now, |since| since.0);
-    snapshot.patience - now.duration_since(since)
+    let since = later.map_or(since, |later| later.max(since));
+    patience - now.duration_since(since)
 }
 
 /// The patience in words.

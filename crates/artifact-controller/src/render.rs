@@ -1,8 +1,8 @@
 //! Renders a template file with the values of a YAML file, as the `render` command does.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -50,11 +50,21 @@ pub fn render_file(dockerfile: &Path, values: Option<&Path>) -> Result<Vec<u8>, 
         Some(path) => read_values(path)?,
         None => BTreeMap::new(),
     };
-    let source = fs::read(dockerfile).map_err(|source| RenderError::Read {
-        path: dockerfile.to_owned(),
+    let limits = Limits::default();
+    let source = read_at_most(dockerfile, limits.input_bytes)?;
+    render(&source, &values, &limits).map_err(RenderError::Template)
+}
+
+/// The file, or of a larger one so much that it is seen to be larger.
+fn read_at_most(path: &Path, bytes: usize) -> Result<Vec<u8>, RenderError> {
+    let mut content = Vec::new();
+    let most = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(1);
+    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut content));
+    read.map_err(|source| RenderError::Read {
+        path: path.to_owned(),
         source,
     })?;
-    render(&source, &values, &Limits::default()).map_err(RenderError::Template)
+    Ok(content)
 }
 
 /// Prints what [`render_file`] gives.

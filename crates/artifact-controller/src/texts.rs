@@ -52,6 +52,10 @@ pub fn from_dockerfile(base: &str) -> Result<String, TextError> {
 }
 
 /// The script with which a machine boots from the files of `name` at `url`.
+///
+/// The kernel's words are those with which AuroraBoot itself serves a network boot: `rd.live.overlay.overlayfs` because
+/// the root file system is a squashfs without an image in it, which a device-mapper overlay could not be laid over. As in
+/// the script of Kairos' documentation, `install-mode` installs; AuroraBoot's `nodepair.enable` would ask to be paired.
 pub fn ipxe(url: &str, name: &str) -> Result<String, TextError> {
     render(IPXE, context! { url, name })
 }

@@ -115,6 +115,19 @@ fn values_that_are_not_a_map_and_files_that_do_not_exist_are_explained() {
 }
 
 #[test]
+fn a_template_without_end_is_refused_and_not_read_to_its_end() {
+    let output = Command::new(env!("CARGO_BIN_EXE_artifact-controller"))
+        .args(["render", "/dev/zero"])
+        .output()
+        .expect("the command runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "template: ocispec: the template is larger than 1048576 bytes\n"
+    );
+}
+
+#[test]
 fn a_key_given_twice_is_refused() {
     let (code, _, message) = render(Some("A: one\nA: two\n"), b"{{ .A }}");
     assert_eq!(code, Some(1), "{message}");

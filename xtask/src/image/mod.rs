@@ -22,7 +22,7 @@ use crate::workspace::Workspace;
 
 use contents::Contents;
 use programs::Profile;
-pub(crate) use programs::debug as static_program;
+pub(crate) use programs::{debug as static_program, target};
 
 /// Largest size of a compressed image: what a node pulls over the network before a controller can start there.
 const LARGEST: usize = 10 * 1000 * 1000;

@@ -27,7 +27,7 @@ pub(super) enum Profile {
 }
 
 /// The target of this machine, the only one whose standard library is sure to be there.
-pub(super) fn target() -> String {
+pub(crate) fn target() -> String {
     format!("{}-unknown-linux-gnu", env::consts::ARCH)
 }
 

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::metadata;
 use super::names::claim_name;
+use crate::plan::mebibytes;
 
 /// What an artifact that says nothing gets.
 const DEFAULT_SIZE: &str = "10Gi";
@@ -33,6 +34,49 @@ pub fn claim(artifact: &OSArtifact) -> PersistentVolumeClaim {
         spec: Some(spec),
         status: None,
     }
+}
+
+/// The fields in which a claim that exists is not what the spec asks for now. Only those that a user sets: the API server
+/// fills in others, and what the spec leaves out is whatever the claim has got.
+pub fn differences(artifact: &OSArtifact, found: &PersistentVolumeClaim) -> Vec<&'static str> {
+    let wanted = claim(artifact).spec.unwrap_or_default();
+    let found = found.spec.clone().unwrap_or_default();
+    let differs = |wanted: &Option<String>, found: &Option<String>| {
+        wanted.is_some() && wanted.as_deref() != found.as_deref()
+    };
+    let sorted = |spec: &PersistentVolumeClaimSpec| {
+        let mut modes = spec.access_modes.clone().unwrap_or_default();
+        modes.sort();
+        modes
+    };
+    let storage = |spec: &PersistentVolumeClaimSpec| {
+        let requests = spec.resources.as_ref()?.requests.as_ref()?;
+        let text = &requests.get("storage")?.0;
+        // The API server may write the same size in another way.
+        Some(mebibytes(text).map_or_else(|_| text.clone(), |size| size.to_string()))
+    };
+    [
+        (
+            "storageClassName",
+            differs(&wanted.storage_class_name, &found.storage_class_name),
+        ),
+        (
+            "volumeName",
+            differs(&wanted.volume_name, &found.volume_name),
+        ),
+        (
+            "volumeMode",
+            differs(&wanted.volume_mode, &found.volume_mode),
+        ),
+        ("accessModes", sorted(&wanted) != sorted(&found)),
+        (
+            "resources.requests.storage",
+            differs(&storage(&wanted), &storage(&found)),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(field, differs)| differs.then_some(field))
+    .collect()
 }
 
 /// Whether Pods on several nodes can use the claim at once.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::BuildSettings;
-use super::volumes::mounts;
+use super::volumes::{mounts, pulls_with_credentials};
 use crate::paths;
 use crate::plan::Plan;
 use crate::steps::{Condition, Rights, Step, Tool, Work};
@@ -116,7 +116,7 @@ fn environment(plan: &Plan, step: &Step, build: &str) -> Vec<EnvVar> {
         return vec![variable(BUILD_ENV, build)];
     }
     let mut environment = vec![variable("TMPDIR", paths::TEMPORARY)];
-    if !plan.pull_secrets.is_empty() {
+    if pulls_with_credentials(plan, step) {
         environment.push(variable("DOCKER_CONFIG", paths::REGISTRY_AUTH));
     }
     environment

@@ -119,6 +119,34 @@ fn every_mount_names_a_volume_and_every_container_its_own_name() {
 }
 
 #[test]
+fn a_container_is_told_of_credentials_exactly_where_it_has_them() {
+    let artifact = artifact(
+        "my",
+        "{baseImageName: a, iso: true, cloudImage: true, bundles: [b], imagePullSecrets: [{name: one}]}",
+    );
+    let spec = pod(&artifact).spec.unwrap();
+    let mut told = Vec::new();
+    for container in spec.init_containers.iter().flatten() {
+        let environment = container.env.iter().flatten();
+        let variables: BTreeSet<_> = environment.map(|variable| &*variable.name).collect();
+        let mounts = container.volume_mounts.iter().flatten();
+        let mut folders = mounts.map(|mount| &*mount.mount_path);
+        if container.name == "prepare" {
+            continue;
+        }
+        let is_told = variables.contains("DOCKER_CONFIG");
+        assert_eq!(
+            is_told,
+            folders.any(|folder| folder == "/registry-auth"),
+            "{}",
+            container.name
+        );
+        told.extend(is_told.then_some(&*container.name));
+    }
+    assert_eq!(told, ["convert-image", "unpack-image", "unpack-bundles"]);
+}
+
+#[test]
 fn everything_that_a_spec_can_ask_for_reaches_the_pod() {
     let artifact = artifact(
         "all",

@@ -125,6 +125,17 @@ fn pull_secrets(names: &[String]) -> Volume {
     }
 }
 
+/// Whether the tool of `step` pulls, and has credentials for it. buildah fails where it is told of a file that is not there.
+pub fn pulls_with_credentials(plan: &Plan, step: &Step) -> bool {
+    let pulls = [
+        "build-image",
+        "unpack-image",
+        "convert-image",
+        "unpack-bundles",
+    ];
+    !plan.pull_secrets.is_empty() && pulls.contains(&step.name)
+}
+
 /// What the container of `step` sees: the build's folder, and of the rest only what it reads or writes.
 pub fn mounts(plan: &Plan, step: &Step) -> Vec<VolumeMount> {
     let mut mounts = vec![mount(BUILD, paths::BUILD, false)];
@@ -166,13 +177,7 @@ pub fn mounts(plan: &Plan, step: &Step) -> Vec<VolumeMount> {
         }
         _ => {}
     }
-    let pulls = [
-        "build-image",
-        "unpack-image",
-        "convert-image",
-        "unpack-bundles",
-    ];
-    if secrets && pulls.contains(&step.name) {
+    if pulls_with_credentials(plan, step) {
         mounts.push(mount(&own(REGISTRY_AUTH), paths::REGISTRY_AUTH, true));
     }
     mounts

@@ -68,6 +68,7 @@ pub(super) async fn pass(watched: &OSArtifact, context: &Context) -> Result<Next
         pods: observed.pods,
         jobs: observed.jobs,
         patience: context.patience,
+        step_patience: context.step_patience,
     };
     let now = Timestamp::now();
     let decision = decide(&snapshot, now);
@@ -171,7 +172,7 @@ async fn write(
     context.metrics.status_writes.inc();
     let before = artifact.status.clone().unwrap_or_default();
     count(context, &before, &status);
-    if let Some(report) = reports(&before, &status) {
+    for report in reports(&before, &status) {
         context.events.publish(report.into_notice(artifact));
     }
     Ok(Some(written))

@@ -85,7 +85,7 @@ fn missing(decision: &mut Decision, snapshot: &Snapshot<'_>, name: &str, now: Ti
         fail(&mut decision.status, reasons::BUILD_FAILED, &message, now);
         return;
     }
-    let rest = left(snapshot, &decision.status, now);
+    let rest = left(snapshot.patience, &decision.status, None, now);
     if rest.is_positive() {
         decision.actions.push(Action::StartBuild(name.to_owned()));
         decision.wake_after = Some(rest);
@@ -115,23 +115,44 @@ fn progress(
         wait(decision, snapshot, &cause, Some(pod), now);
         return;
     }
-    let running = containers
-        .get(done)
-        .and_then(|(_, status)| status.as_ref()?.state.as_ref()?.running.as_ref());
-    if running.is_none() {
-        let step = current.unwrap_or_default();
+    let Some((step, (_, container))) = current.zip(containers.get(done)) else {
+        wait(decision, snapshot, cause::ALL_ENDED, Some(pod), now);
+        return;
+    };
+    let runs = container
+        .as_ref()
+        .and_then(|status| status.state.as_ref()?.running.as_ref())
+        .is_some();
+    if runs {
+        run(decision, snapshot, pod, &step, now);
+    } else {
         let message = format!("waiting for the container of step {step} to be created");
         wait(decision, snapshot, &message, Some(pod), now);
+    }
+}
+
+/// A step runs: it may take long, but not for ever.
+fn run(
+    decision: &mut Decision,
+    snapshot: &Snapshot<'_>,
+    pod: &Arc<Pod>,
+    step: &str,
+    now: Timestamp,
+) {
+    let patience = snapshot.step_patience;
+    let rest = left(patience, &decision.status, None, now);
+    if rest.is_positive() {
+        let state = &mut decision.status;
+        status::unfinished(state, ArtifactPhase::Building, reasons::RUNNING, step, now);
+        decision.wake_after = Some(rest);
         return;
     }
-    let message = current.unwrap_or_default();
-    status::unfinished(
-        &mut decision.status,
-        ArtifactPhase::Building,
-        reasons::RUNNING,
-        &message,
-        now,
+    decision.actions.extend(delete_pod(pod));
+    let message = format!(
+        "given up: step {step} has been running for more than {} (--step-deadline-seconds)",
+        in_words(patience)
     );
+    fail(&mut decision.status, reasons::STUCK, &message, now);
 }
 
 /// Nothing runs: say why, and give up after a while.
@@ -142,7 +163,8 @@ fn wait(
     pod: Option<&Arc<Pod>>,
     now: Timestamp,
 ) {
-    let rest = left(snapshot, &decision.status, now);
+    let later = pod.and_then(|pod| cause::since(pod));
+    let rest = left(snapshot.patience, &decision.status, later, now);
     if !rest.is_positive() {
         give_up(decision, snapshot, message, pod, now);
         return;

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{
     ContainerStateTerminated, ContainerStatus, PersistentVolumeClaim, Pod,
 };
+use k8s_openapi::jiff::Timestamp;
 use operator_runtime::names::cut_text;
 
 /// Bytes of a container's last words that are shown. Whole errors of templates fit; floods do not.
@@ -10,11 +11,16 @@ const WORDS: usize = 1024;
 /// What a container that is simply about to be created says.
 const USUAL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 const USUAL_WAIT: &str = "waiting for the container of step";
+/// What is between the end of the last container and that of the Pod.
+pub const ALL_ENDED: &str =
+    "every step has ended; waiting for the end of the builder Pod to be reported";
 const FULL: &str = "no space left on device";
 
 /// Whether a wait with that message is nothing to worry about.
 pub fn is_usual(message: &str) -> bool {
-    message.starts_with(USUAL_WAIT) || message.contains("of an earlier build to end")
+    message.starts_with(USUAL_WAIT)
+        || message == ALL_ENDED
+        || message.contains("of an earlier build to end")
 }
 
 /// Init containers, then main ones, as the kubelet reports them.
@@ -32,7 +38,10 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 /// What a Pod that has not ended waits for, if something is in its way.
 pub fn of_waiting(pod: &Pod, claim: Option<&PersistentVolumeClaim>) -> Option<String> {
     if pod.metadata.deletion_timestamp.is_some() {
-        return Some("the builder Pod is being deleted, and not by this controller".to_owned());
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        return Some(format!(
+            "the Pod {name} is being deleted, and not by this controller"
+        ));
     }
     let conditions = pod
         .status
@@ -64,6 +73,16 @@ pub fn of_waiting(pod: &Pod, claim: Option<&PersistentVolumeClaim>) -> Option<St
             status.name, status.image
         ))
     })
+}
+
+/// Since when a Pod can have been waiting, at the earliest: a Pod that takes the place of another one has not waited yet.
+pub fn since(pod: &Pod) -> Option<Timestamp> {
+    let metadata = &pod.metadata;
+    let time = metadata
+        .deletion_timestamp
+        .as_ref()
+        .or(metadata.creation_timestamp.as_ref());
+    time.map(|time| time.0)
 }
 
 fn unbound(claim: Option<&PersistentVolumeClaim>) -> Option<String> {

@@ -16,6 +16,13 @@ use crate::build::names::exporter_name;
 use crate::status;
 use crate::status::WAITING;
 
+/// What an exporter waits for, and since when if that is known.
+struct Wait {
+    index: usize,
+    cause: String,
+    since: Option<Timestamp>,
+}
+
 /// From built files to the end.
 pub(super) fn follow(
     decision: &mut Decision,
@@ -34,7 +41,11 @@ pub(super) fn follow(
             .find(|entry| usize::try_from(entry.index) == Ok(index));
         let mut entry = reserved(index, &hash, known, asked);
         let wait = one(decision, snapshot, exporter, &mut entry);
-        waits.extend(wait.map(|cause| (index, cause)));
+        waits.extend(wait.map(|(cause, since)| Wait {
+            index,
+            cause,
+            since,
+        }));
         decision.status.exporters.push(entry);
     }
     remove_surplus(decision, snapshot, exporters.len());
@@ -61,13 +72,13 @@ fn reserved(
     }
 }
 
-/// Brings one exporter forward. What it waits for, if something is in its way.
+/// Brings one exporter forward. What it waits for and since when, if something is in its way.
 fn one(
     decision: &mut Decision,
     snapshot: &Snapshot<'_>,
     exporter: &JobSpec,
     entry: &mut ExporterStatus,
-) -> Option<String> {
+) -> Option<(String, Option<Timestamp>)> {
     let index = usize::try_from(entry.index).unwrap_or(usize::MAX);
     let name = exporter_name(&snapshot.artifact.name_any(), index);
     let job = snapshot.jobs.iter().find(|job| job.name_any() == name);
@@ -95,11 +106,12 @@ fn one(
             .actions
             .push(Action::StartExporter(index, entry.attempt));
         // What was in the way last time.
-        return entry.message.clone();
+        return entry.message.clone().map(|cause| (cause, None));
     };
     if !is_this_run(&job) {
         decision.actions.extend(delete_job(job));
-        return Some(format!("waiting for Job {name} of an earlier run to end"));
+        let cause = format!("waiting for Job {name} of an earlier run to end");
+        return Some((cause, None));
     }
     entry.message = None;
     let pods: Vec<&Arc<Pod>> = snapshot
@@ -108,7 +120,9 @@ fn one(
         .filter(|pod| is_owned(pod.owner_references(), &job.uid().unwrap_or_default()))
         .collect();
     match outcome(job) {
-        None => pods.iter().find_map(|pod| cause::of_waiting(pod, None)),
+        None => pods
+            .iter()
+            .find_map(|pod| Some((cause::of_waiting(pod, None)?, cause::since(pod)))),
         Some(Ok(())) => {
             entry.phase = ExporterPhase::Succeeded;
             None
@@ -168,12 +182,7 @@ fn remove_surplus(decision: &mut Decision, snapshot: &Snapshot<'_>, count: usize
     );
 }
 
-fn conclude(
-    decision: &mut Decision,
-    snapshot: &Snapshot<'_>,
-    waits: &[(usize, String)],
-    now: Timestamp,
-) {
+fn conclude(decision: &mut Decision, snapshot: &Snapshot<'_>, waits: &[Wait], now: Timestamp) {
     let total = decision.status.exporters.len();
     let count = |phase: ExporterPhase| {
         decision
@@ -199,13 +208,12 @@ fn conclude(
     }
     let ended = format!("{}/{total} export", (done + failed + 1).min(total));
     status::step(&mut decision.status, Some(ended), now);
-    let rest = left(snapshot, &decision.status, now);
-    if !waits.is_empty() {
-        decision.wake_after = Some(rest);
-        if !rest.is_positive() {
-            give_up(decision, snapshot, waits);
-        }
-    }
+    let rest = |wait: &Wait| left(snapshot.patience, &decision.status, wait.since, now);
+    let (waits, over): (Vec<&Wait>, Vec<&Wait>) =
+        waits.iter().partition(|wait| rest(wait).is_positive());
+    let wake_after = waits.iter().map(|wait| rest(wait)).min();
+    decision.wake_after = wake_after;
+    give_up(decision, snapshot, &over);
     let failures: Vec<String> = decision
         .status
         .exporters
@@ -231,7 +239,7 @@ fn conclude(
     }
     let waits: Vec<String> = waits
         .iter()
-        .map(|(index, cause)| format!("exporter {index}: {cause}"))
+        .map(|wait| format!("exporter {}: {}", wait.index, wait.cause))
         .collect();
     let usual = waits
         .iter()
@@ -254,8 +262,8 @@ fn conclude(
 }
 
 /// Exporters whose Pods cannot start count as failed, and no longer try.
-fn give_up(decision: &mut Decision, snapshot: &Snapshot<'_>, waits: &[(usize, String)]) {
-    for (index, cause) in waits {
+fn give_up(decision: &mut Decision, snapshot: &Snapshot<'_>, over: &[&Wait]) {
+    for Wait { index, cause, .. } in over {
         let name = exporter_name(&snapshot.artifact.name_any(), *index);
         decision.actions.extend(
             snapshot
@@ -277,5 +285,4 @@ fn give_up(decision: &mut Decision, snapshot: &Snapshot<'_>, waits: &[(usize, St
             ));
         }
     }
-    decision.wake_after = None;
 }

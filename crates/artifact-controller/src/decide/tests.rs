@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use self::world::{World, at};
 use super::*;
+use crate::build::claim::claim;
 use crate::status::{condition, is_built};
 
 const ISO: &str = "{imageName: quay.io/kairos/opensuse:v3.6.0, iso: true}";
@@ -186,14 +187,51 @@ fn what_a_build_waits_for_is_told_at_once_and_given_up_after_the_deadline() {
 }
 
 #[test]
-fn a_step_that_runs_is_never_given_up() {
+fn a_step_that_runs_has_longer_than_one_that_waits_and_is_given_up_in_the_end() {
     let mut world = World::new(ISO);
     world.settle();
     world.kubelet("Pending", 1, &running());
     world.settle();
-    world.now += 100_000;
+    world.now += 30 * 60 + 60;
     world.settle();
     assert_eq!(world.phase(), ArtifactPhase::Building);
+    assert!(
+        world.decide().wake_after.is_some(),
+        "nothing else would wake it"
+    );
+    world.now += 210 * 60;
+    let actions = world.pass();
+    assert!(
+        matches!(actions.as_slice(), [Action::DeletePod(..)]),
+        "{actions:?}"
+    );
+    assert_eq!(world.phase(), ArtifactPhase::Error);
+    assert_eq!(world.reason(), reasons::STUCK);
+    assert_eq!(
+        world.message(),
+        "given up: step 2/6 unpack-image has been running for more than 240 min (--step-deadline-seconds)"
+    );
+}
+
+#[test]
+fn a_pod_whose_steps_have_all_ended_is_waited_for_without_naming_a_step() {
+    let mut world = World::new(ISO);
+    world.settle();
+    world.kubelet("Running", 5, &running());
+    world.settle();
+    // Longer than a wait may take: what the last step took does not count against the Pod's end.
+    world.now += 30 * 60 + 60;
+    world.kubelet("Running", 99, &json!({}));
+    world.settle();
+    assert_eq!(world.phase(), ArtifactPhase::Building);
+    assert_eq!(world.reason(), reasons::RUNNING);
+    assert_eq!(
+        world.message(),
+        "every step has ended; waiting for the end of the builder Pod to be reported"
+    );
+    world.kubelet("Succeeded", 99, &json!({}));
+    world.settle();
+    assert_eq!(world.phase(), ArtifactPhase::Ready);
 }
 
 #[test]
@@ -292,4 +330,31 @@ fn a_spec_that_becomes_invalid_stops_the_build_and_keeps_what_is_built() {
     world.settle();
     assert_eq!(world.phase(), ArtifactPhase::Ready);
     assert_eq!(world.status().artifacts, built);
+}
+
+#[test]
+fn an_edit_of_the_volume_that_cannot_have_an_effect_is_told_and_not_when_it_has_one() {
+    let mut world = World::new("{imageName: a, iso: true, volume: {storageClassName: slow}}");
+    world.build();
+    world.claim = Some(claim(&world.artifact));
+    world.settle();
+    assert_eq!(condition(&world.status(), types::VOLUME_OUTDATED), None);
+    world.edit("{imageName: a, iso: true, volume: {storageClassName: fast, resources: {requests: {storage: 20Gi}}}}");
+    world.settle();
+    assert_eq!(world.phase(), ArtifactPhase::Ready, "the files are there");
+    let told = condition(&world.status(), types::VOLUME_OUTDATED)
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (&*told.status, &*told.reason),
+        ("True", reasons::CLAIM_EXISTS)
+    );
+    assert_eq!(
+        told.message,
+        "spec.volume has no effect on the volume claim my-artifacts, which exists already with another storageClassName, \
+         resources.requests.storage; to get another one, delete the OSArtifact and create it anew"
+    );
+    world.edit("{imageName: a, iso: true, volume: {storageClassName: slow}}");
+    world.settle();
+    assert_eq!(condition(&world.status(), types::VOLUME_OUTDATED), None);
 }

@@ -1,11 +1,11 @@
 //! What a change of status is worth telling: each turn of the build, as an Event and in the counters.
 
-use api_types::conditions::reasons;
+use api_types::conditions::{reasons, types};
 use api_types::osartifact::{ArtifactPhase, OSArtifact, OSArtifactStatus};
 use kube::Resource as _;
 use operator_runtime::events::{Notice, NoticeKind};
 
-use super::reason;
+use super::{condition, reason};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,26 @@ const TROUBLE: [&str; 7] = [
 pub const WAITING: &str = "Waiting";
 
 /// What `after` says that `before` did not.
-pub fn reports(before: &OSArtifactStatus, after: &OSArtifactStatus) -> Option<Report> {
+pub fn reports(before: &OSArtifactStatus, after: &OSArtifactStatus) -> Vec<Report> {
+    let both = [turn(before, after), outdated_volume(before, after)];
+    both.into_iter().flatten().collect()
+}
+
+/// An edit of spec.volume that comes too late.
+fn outdated_volume(before: &OSArtifactStatus, after: &OSArtifactStatus) -> Option<Report> {
+    let told = condition(after, types::VOLUME_OUTDATED)?;
+    let known = condition(before, types::VOLUME_OUTDATED);
+    known
+        .is_none_or(|known| known.message != told.message)
+        .then(|| Report {
+            reason: types::VOLUME_OUTDATED,
+            warning: true,
+            note: told.message.clone(),
+            key: format!("volume-{}", after.observed_generation.unwrap_or_default()),
+        })
+}
+
+fn turn(before: &OSArtifactStatus, after: &OSArtifactStatus) -> Option<Report> {
     let message = after.message.clone().unwrap_or_default();
     let key = format!(
         "{}-{}",
@@ -130,9 +149,32 @@ conditions: [{{type: Ready, status: 'False', reason: {reason}, message: '',
     fn a_build_that_began_by_waiting_is_told_when_it_goes_on() {
         let pending = OSArtifactStatus::default();
         let waiting = building(WAITING);
-        assert_eq!(reports(&pending, &waiting).unwrap().reason, WAITING);
+        assert_eq!(words(&pending, &waiting), [WAITING]);
         let going = building("Building");
-        assert_eq!(reports(&waiting, &going).unwrap().reason, "BuildStarted");
-        assert_eq!(reports(&going, &going), None);
+        assert_eq!(words(&waiting, &going), ["BuildStarted"]);
+        assert_eq!(reports(&going, &going), []);
+    }
+
+    #[test]
+    fn a_volume_that_an_edit_cannot_change_is_told_once() {
+        let going = building("Building");
+        let mut outdated = going.clone();
+        let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+        let reason = reasons::CLAIM_EXISTS;
+        super::super::set(
+            &mut outdated,
+            types::VOLUME_OUTDATED,
+            true,
+            reason,
+            "x",
+            now,
+        );
+        assert_eq!(words(&going, &outdated), ["VolumeOutdated"]);
+        assert_eq!(reports(&outdated, &outdated), []);
+    }
+
+    fn words(before: &OSArtifactStatus, after: &OSArtifactStatus) -> Vec<&'static str> {
+        let all = reports(before, after);
+        all.into_iter().map(|report| report.reason).collect()
     }
 }

@@ -133,7 +133,8 @@ fn finish(volume: &Path, name: &str, measured: &Measured) -> Result<()> {
     if measured.kind == OutputKind::Iso {
         let checksum = volume.join(checksum_file(name));
         let partial = volume.join(format!("{PARTIAL}{}", checksum_file(name)));
-        let text = format!("{} {own}\n", hexadecimal(&measured.sha256));
+        // Two blanks: with one, `sha256sum --check` of busybox refuses it.
+        let text = format!("{}  {own}\n", hexadecimal(&measured.sha256));
         file("write", &partial, std::fs::write(&partial, text))?;
         file("rename to", &checksum, std::fs::rename(partial, &checksum))?;
     }
@@ -244,7 +245,11 @@ mod tests {
         assert_eq!(report[0].sha256, sum);
         let written =
             std::fs::read_to_string(place.layout.path("/artifacts/my.iso.sha256")).unwrap();
-        assert_eq!(written, format!("{sum} my.iso\n"));
+        assert_eq!(
+            written,
+            format!("{sum}  my.iso\n"),
+            "as sha256sum --check wants it"
+        );
     }
 
     #[test]

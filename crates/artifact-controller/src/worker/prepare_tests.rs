@@ -69,6 +69,28 @@ fn the_dockerfile_is_rendered_and_inline_values_win() {
 }
 
 #[test]
+fn a_template_of_exactly_one_mebibyte_is_rendered_and_a_larger_one_is_refused() {
+    const LARGEST: usize = 1 << 20;
+    let place = Place::new();
+    let recipe = with_template(None, &[("A", "last")]);
+    let of_size = |size: usize| {
+        let (begin, end) = ("FROM a\n# ", "\n# {{ .A }}");
+        let filling = "x".repeat(size - begin.len() - end.len());
+        format!("{begin}{filling}{end}")
+    };
+    place.write("/kairos/dockerfile/Dockerfile", of_size(LARGEST));
+    assert_eq!(prepare(&place.layout, &recipe).unwrap(), "");
+    let rendered = place.read("/build/dockerfiles/Dockerfile");
+    assert!(rendered.ends_with("x\n# last"), "read to its end");
+    place.write("/kairos/dockerfile/Dockerfile", of_size(LARGEST + 1));
+    let error = place.error(&recipe);
+    assert!(
+        error.ends_with("template: ocispec: the template is larger than 1048576 bytes"),
+        "{error}"
+    );
+}
+
+#[test]
 fn the_last_words_about_a_long_value_keep_the_place_and_lose_the_value() {
     let place = Place::new();
     let source = "FROM a\nRUN {{ range .A }}{{ end }}\n";

@@ -73,3 +73,29 @@ fn an_edited_exporter_runs_again_and_one_that_is_gone_is_removed() {
     world.settle();
     assert_eq!(world.phase(), ArtifactPhase::Ready);
 }
+
+#[test]
+fn a_pod_that_takes_the_place_of_a_failed_one_has_the_whole_time_to_start() {
+    let mut world = World::new(WITH_EXPORTERS);
+    world.build();
+    // It ran for an hour and failed; the Job has made another Pod, whose image the registry does not give right away.
+    world.now += 60 * 60;
+    world.exporter_pod_waits(0, world.now, "ErrImagePull");
+    world.settle();
+    assert_eq!(world.phase(), ArtifactPhase::Exporting);
+    assert!(
+        world.message().contains("cannot start: ErrImagePull"),
+        "{}",
+        world.message()
+    );
+    world.now += 30 * 60;
+    world.settle();
+    assert_eq!(world.phase(), ArtifactPhase::Error);
+    assert!(
+        world
+            .message()
+            .contains("given up after 30 min without progress: copy cannot start: ErrImagePull"),
+        "{}",
+        world.message()
+    );
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api_types::names::ANNOTATION_RETRY;
 use api_types::osartifact::{ArtifactPhase, OSArtifact, OSArtifactStatus};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ pub(super) fn at(second: i64) -> Timestamp {
 /// A world with one artifact, in which decisions are carried out.
 pub(super) struct World {
     pub(super) artifact: OSArtifact,
+    pub(super) claim: Option<PersistentVolumeClaim>,
     pub(super) pods: Vec<Pod>,
     pub(super) jobs: Vec<Job>,
     pub(super) now: i64,
@@ -36,6 +37,7 @@ impl World {
     pub(super) fn new(spec: &str) -> Self {
         Self {
             artifact: artifact("my", spec),
+            claim: None,
             pods: Vec::new(),
             jobs: Vec::new(),
             now: 0,
@@ -47,10 +49,11 @@ impl World {
         let snapshot = Snapshot {
             artifact: &self.artifact,
             plan: &plan,
-            claim: None,
+            claim: self.claim.clone().map(Arc::new),
             pods: self.pods.iter().cloned().map(Arc::new).collect(),
             jobs: self.jobs.iter().cloned().map(Arc::new).collect(),
             patience: SignedDuration::from_mins(30),
+            step_patience: SignedDuration::from_mins(240),
         };
         decide(&snapshot, at(self.now))
     }
@@ -171,6 +174,25 @@ impl World {
             .find(|job| job.name_any() == format!("my-export-{index}"))
             .unwrap();
         job.status = serde_json::from_value(json!({"conditions": [{"type": type_, "status": "True", "reason": "BackoffLimitExceeded"}]})).unwrap();
+    }
+
+    /// A Pod of the exporter that was created at that second and does not start for that reason.
+    pub(super) fn exporter_pod_waits(&mut self, index: usize, created: i64, reason: &str) {
+        let name = format!("my-export-{index}");
+        let job = self.jobs.iter().find(|job| job.name_any() == name).unwrap();
+        let pod = json!({
+            "metadata": {
+                "name": format!("{name}-2"), "creationTimestamp": at(created).to_string(),
+                "ownerReferences": [{
+                    "apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job.uid(), "controller": true,
+                }],
+            },
+            "status": {"phase": "Pending", "containerStatuses": [{
+                "name": "copy", "image": "b", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": reason}},
+            }]},
+        });
+        self.pods.push(serde_json::from_value(pod).unwrap());
     }
 
     pub(super) fn edit(&mut self, spec: &str) {
