@@ -18,6 +18,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use operator_runtime::client::{Clients, deadline};
 use operator_runtime::lease::Leadership;
+use tokio::time::Instant;
 
 use crate::build::BuildSettings;
 use crate::build::job::job;
@@ -31,6 +32,9 @@ use crate::watched::WatchedJob;
 
 /// Jobs being created at once, within one pass.
 const CREATES_IN_FLIGHT: usize = 16;
+/// After this long a pass begins no further Job: the others are the next one's, so that the status of thousands of nodes
+/// that start at once shows how far they are, and an edit or a deletion does not wait for the last.
+const CREATES_BEGIN: Duration = Duration::from_secs(5);
 /// Field manager of our writes.
 const MANAGER: &str = "nodeop-controller";
 
@@ -157,6 +161,8 @@ pub struct Started {
     pub problems: Vec<(String, StartProblem)>,
     /// The first request that got no answer, to be tried again.
     pub error: Option<Error>,
+    /// Nodes whose turn did not come.
+    pub left: usize,
 }
 
 /// Makes sure that the Job of each of `nodes` exists. The status that reserves them must have been acknowledged.
@@ -167,9 +173,10 @@ pub async fn start(
     nodes: &[String],
 ) -> Started {
     let mut started = Started::default();
+    let end = requests.clock.instant() + CREATES_BEGIN;
     let creates: Vec<_> = nodes
         .iter()
-        .map(|node| start_one(requests, settings, node_op, node))
+        .map(|node| start_one(requests, settings, node_op, node, end))
         .collect();
     let mut results = stream::iter(creates).buffer_unordered(CREATES_IN_FLIGHT);
     while let Some((node, result)) = results.next().await {
@@ -179,6 +186,7 @@ pub async fn start(
                 started.jobs.push(job);
             }
             Ok(Start::Problem(problem)) => started.problems.push((node, problem)),
+            Ok(Start::NotBegun) => started.left += 1,
             Err(error) => started.error = started.error.or(Some(error)),
         }
     }
@@ -188,6 +196,7 @@ pub async fn start(
 enum Start {
     Exists { job: Arc<WatchedJob>, created: bool },
     Problem(StartProblem),
+    NotBegun,
 }
 
 async fn start_one(
@@ -195,11 +204,14 @@ async fn start_one(
     settings: &BuildSettings,
     node_op: &NodeOp,
     node: &str,
+    end: Instant,
 ) -> (String, Result<Start>) {
-    (
-        node.to_owned(),
-        create_job(requests, settings, node_op, node).await,
-    )
+    let start = if requests.clock.instant() < end {
+        create_job(requests, settings, node_op, node).await
+    } else {
+        Ok(Start::NotBegun)
+    };
+    (node.to_owned(), start)
 }
 
 async fn create_job(

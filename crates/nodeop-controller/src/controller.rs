@@ -5,6 +5,7 @@ mod memory;
 mod pass;
 mod release;
 mod report;
+mod rest;
 #[cfg(test)]
 mod simulation;
 mod sweep;
@@ -40,7 +41,7 @@ use crate::drain::{Mode, Rounds};
 use crate::error::{Error, Result};
 use crate::metrics::{CategoryLabel, Metrics};
 use crate::observe::{Caches, Sources};
-use crate::watched::{WatchedJob, WatchedNode, WatchedPod};
+use crate::watched::{JobOutcome, WatchedJob, WatchedNode, WatchedPod};
 use act::drain_key;
 use memory::Memory;
 use pass::{Next, pass};
@@ -142,13 +143,17 @@ pub async fn run(chassis: Chassis, args: Args) -> anyhow::Result<()> {
     });
 
     let of_nodes = Arc::clone(&context);
+    let of_jobs = Arc::clone(&context);
     tokio::spawn(sweep::sweep_for_ever(Arc::downgrade(&context)));
     let shutdown = chassis.shutdown.clone();
     controller
         .watches_stream(node_triggers, move |_: WatchedNode| {
             open_node_ops(&of_nodes.node_ops.state(), &of_nodes.memory)
         })
-        .watches_stream(job_triggers, |job: WatchedJob| owner_of(&job))
+        .watches_stream(job_triggers, move |job: WatchedJob| {
+            note_end(&of_jobs.memory, &job);
+            owner_of(&job)
+        })
         .watches_stream(pod_triggers, |pod: WatchedPod| node_op_of(&pod))
         .reconcile_on(drained.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)))
         .graceful_shutdown_on(async move { shutdown.requested().await })
@@ -227,6 +232,15 @@ fn open_node_ops(
         .filter(|node_op| !memory.has_ended(&node_op.uid().unwrap_or_default()));
     open.map(|node_op| ObjectRef::from_obj(node_op.as_ref()))
         .collect()
+}
+
+/// Jobs that end may end a rest.
+fn note_end(memory: &Memory, job: &WatchedJob) {
+    if let Some(owner) = job.controller_owner()
+        && job.outcome() != JobOutcome::Active
+    {
+        memory.job_ended(&owner.uid);
+    }
 }
 
 fn owner_of(job: &WatchedJob) -> Option<ObjectRef<WatchedNodeOp>> {
@@ -313,13 +327,23 @@ fn uids(node_ops: &Store<WatchedNodeOp>) -> HashSet<String> {
 }
 
 async fn reconcile(watched: Arc<WatchedNodeOp>, context: Arc<Context>) -> Result<Action> {
+    let uid = watched.uid().unwrap_or_default();
+    let now = context.requests.clock.instant();
+    let is_deleted = watched.metadata.deletion_timestamp.is_some();
+    if let Some(left) = context
+        .memory
+        .rest_left(&uid, watched.metadata.generation, now)
+        .filter(|_| !is_deleted)
+    {
+        return Ok(Action::requeue(left));
+    }
+    context.memory.begin_pass(&uid);
     let begun = Instant::now();
     let result = pass(&watched, &context).await;
     context
         .metrics
         .pass_seconds
         .observe(begun.elapsed().as_secs_f64());
-    let uid = watched.uid().unwrap_or_default();
     let known = context.node_ops.len();
     let existing = || uids(&context.node_ops);
     context.memory.prune(known, existing);

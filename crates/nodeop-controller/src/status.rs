@@ -3,6 +3,7 @@
 //! One object holds all nodes, so its size is watched: past [`COMPACT_BYTES`] finished nodes keep phase and
 //! rebootStatus only, at [`FULL_BYTES`] no more nodes are taken (etcd refuses objects of some 1.5 MiB).
 
+mod due;
 mod measure;
 mod patch;
 mod report;
@@ -13,11 +14,12 @@ use std::collections::BTreeMap;
 use api_types::conditions::{reasons, types};
 use api_types::nodeop::{NodeCounts, NodeOpStatus, NodePhase, NodeStatus, NodeStep, Phase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 
 use crate::decide::{holds_slot, is_finished};
 use verdict::verdict;
 
+pub use due::{Write, write_decision};
 pub use measure::{Left, left_steps};
 pub use patch::patch_body;
 pub use report::{Report, drain_blocked, reports};
@@ -32,10 +34,6 @@ pub const NODE_MESSAGE_BYTES: usize = 512;
 pub(crate) const STALLED: &str = "the Pod does not start: no container was started in Pod";
 /// The longest message of a condition, in bytes.
 const CONDITION_MESSAGE_BYTES: usize = 1024;
-/// Progress is written at most this often, and more rarely the larger the status is.
-const PROGRESS_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
-/// Bytes of status per further second between two progress writes.
-const PROGRESS_BYTES_PER_SECOND: usize = 100 * 1024;
 /// How many names a message lists before it counts the rest.
 const NAMES_SHOWN: usize = 3;
 
@@ -61,17 +59,6 @@ pub enum Outcome {
         /// Nodes that kairos-operator had not started.
         not_started: usize,
     },
-}
-
-/// Whether and when a status has to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// It says nothing new.
-    Nothing,
-    /// At once: a reservation, a result of the operation, or another reason.
-    Now,
-    /// After this long; written earlier together with anything that cannot wait.
-    After(SignedDuration),
 }
 
 /// Why a reserved node's Job could not be created.
@@ -188,39 +175,6 @@ pub fn with_verdict_of_phase(
         set_condition(&mut after, name, holds, reasons::ADOPTED, message, now);
     }
     after
-}
-
-/// Whether `after` has to be written over `before`, and when.
-pub fn write_decision(before: &NodeOpStatus, after: &NodeOpStatus, now: Timestamp) -> Write {
-    if same_but_for_times(before, after) {
-        return Write::Nothing;
-    }
-    let reason = |status: &NodeOpStatus| {
-        condition(status, types::PROGRESSING).map(|found| found.reason.clone())
-    };
-    let cannot_wait = after.node_statuses.iter().any(|(name, entry)| {
-        let known = before.node_statuses.get(name);
-        // A reservation (also of a node that was only waited for, or was gone), or the boot that a reboot is to end: both
-        // precede what they announce.
-        (holds_slot(entry) && known.is_none_or(|known| !holds_slot(known)))
-            || (entry.step == Some(NodeStep::Rebooting)
-                && known.is_none_or(|known| known.step != entry.step))
-    });
-    if cannot_wait || is_terminal(after) || reason(before) != reason(after) {
-        return Write::Now;
-    }
-    let Some(last) = before.last_updated.as_ref() else {
-        return Write::Now;
-    };
-    let seconds = i64::try_from(size(after) / PROGRESS_BYTES_PER_SECOND).unwrap_or(i64::MAX);
-    let interval = PROGRESS_INTERVAL.max(SignedDuration::from_secs(seconds));
-    let passed = now.duration_since(last.0);
-    // A clock that went back must not hold the write up.
-    if passed.is_negative() || passed >= interval {
-        Write::Now
-    } else {
-        Write::After(interval - passed)
-    }
 }
 
 /// Bytes of status that new entries may still take.
@@ -369,19 +323,6 @@ fn compact(status: &mut NodeOpStatus) {
             ..NodeStatus::default()
         };
     }
-}
-
-fn same_but_for_times(before: &NodeOpStatus, after: &NodeOpStatus) -> bool {
-    let timeless = |status: &NodeOpStatus| {
-        let mut status = status.clone();
-        status.last_updated = None;
-        status.completion_time = None;
-        for entry in status.node_statuses.values_mut() {
-            entry.last_updated = None;
-        }
-        status
-    };
-    timeless(before) == timeless(after)
 }
 
 #[cfg(test)]

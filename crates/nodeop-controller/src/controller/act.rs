@@ -30,6 +30,8 @@ pub(super) struct Acted {
     pub(super) problems: Vec<(String, StartProblem)>,
     /// Whether to look again at once: something was done that no watch shows.
     pub(super) again: bool,
+    /// Whether Jobs are left to be created, because the others took long.
+    pub(super) unfinished: bool,
     /// The first request that got no answer, to be tried again.
     pub(super) error: Option<Error>,
 }
@@ -94,6 +96,7 @@ async fn create_jobs(context: &Context, node_op: &NodeOp, nodes: &[String], acte
         .memory
         .add_created_jobs(&uid, started.jobs, context.requests.clock.instant());
     acted.problems.extend(started.problems);
+    acted.unfinished = started.left > 0;
     acted.error = started.error;
 }
 

@@ -1,6 +1,6 @@
 //! What this process remembers to spare requests. Losing it costs requests, never a decision.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -10,11 +10,15 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
 use operator_runtime::backoff::Backoff;
 
+use super::rest::Rest;
 use crate::watched::{WatchedJob, WatchedPod};
 
 /// A created object that the watch has not shown for this long is asked for instead, and a request that changed nothing
 /// that the watches show is made again.
 const UNSEEN_AGE: Duration = Duration::from_secs(10);
+
+/// Versions of one NodeOp that are remembered as older than the latest one: watches lag behind by a few writes at most.
+const OLDER_VERSIONS: usize = 16;
 
 /// Entries beyond twice the number of NodeOps that may stay before those of deleted ones are dropped.
 const SPARE: usize = 64;
@@ -25,7 +29,8 @@ pub(super) struct Memory(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    latest: HashMap<String, Arc<NodeOp>>,
+    latest: HashMap<String, Latest>,
+    rests: HashMap<String, Resting>,
     ended: HashSet<String>,
     jobs: HashMap<String, Created<WatchedJob>>,
     pods: HashMap<String, Created<WatchedPod>>,
@@ -38,6 +43,7 @@ impl Inner {
     /// Drops what is only of use while the NodeOp works.
     fn drop_work(&mut self, uid: &str) {
         self.latest.remove(uid);
+        self.rests.remove(uid);
         self.jobs.remove(uid);
         self.pods.remove(uid);
         self.sent.remove(uid);
@@ -51,16 +57,48 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The NodeOp at that version, if it is the one last seen.
+    /// The NodeOp as last seen, if that is the version which the watch shows, or one that came after it: own writes are
+    /// known before the watch tells of them.
     pub(super) fn latest(&self, uid: &str, version: &str) -> Option<Arc<NodeOp>> {
-        let known = self.lock().latest.get(uid).cloned()?;
-        (known.resource_version().as_deref() == Some(version)).then_some(known)
+        let inner = self.lock();
+        let known = inner.latest.get(uid)?;
+        known.covers(version).then(|| Arc::clone(&known.node_op))
     }
 
     pub(super) fn remember(&self, uid: &str, node_op: &Arc<NodeOp>) {
-        self.lock()
-            .latest
-            .insert(uid.to_owned(), Arc::clone(node_op));
+        let mut inner = self.lock();
+        let former = inner.latest.remove(uid);
+        let latest = Latest::after(former, Arc::clone(node_op));
+        inner.latest.insert(uid.to_owned(), latest);
+    }
+
+    /// A pass begins: Jobs that end from now on are news to the next one.
+    pub(super) fn begin_pass(&self, uid: &str) {
+        self.lock().rests.insert(uid.to_owned(), Resting::default());
+    }
+
+    /// A Job of that NodeOp has ended.
+    pub(super) fn job_ended(&self, uid: &str) {
+        if let Some(resting) = self.lock().rests.get_mut(uid) {
+            resting.ended += 1;
+        }
+    }
+
+    /// The next pass over that NodeOp waits for the end of this.
+    pub(super) fn rest(&self, uid: &str, rest: Rest) {
+        self.lock().rests.entry(uid.to_owned()).or_default().rest = Some(rest);
+    }
+
+    /// How long the NodeOp of that generation still rests.
+    pub(super) fn rest_left(
+        &self,
+        uid: &str,
+        generation: Option<i64>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let inner = self.lock();
+        let resting = inner.rests.get(uid)?;
+        resting.rest.as_ref()?.left(generation, resting.ended, now)
     }
 
     pub(super) fn forget_latest(&self, uid: &str) {
@@ -92,6 +130,7 @@ impl Memory {
             .latest
             .len()
             .max(inner.ended.len())
+            .max(inner.rests.len())
             .max(inner.jobs.len())
             .max(inner.pods.len())
             .max(inner.sent.len())
@@ -101,6 +140,7 @@ impl Memory {
         }
         let uids = uids();
         inner.latest.retain(|uid, _| uids.contains(uid));
+        inner.rests.retain(|uid, _| uids.contains(uid));
         inner.jobs.retain(|uid, _| uids.contains(uid));
         inner.pods.retain(|uid, _| uids.contains(uid));
         inner.sent.retain(|uid, _| uids.contains(uid));
@@ -183,6 +223,50 @@ impl Memory {
     }
 }
 
+/// A NodeOp between two passes.
+#[derive(Default)]
+struct Resting {
+    /// None while nothing holds the next pass back.
+    rest: Option<Rest>,
+    /// Jobs that have ended since the last pass began.
+    ended: usize,
+}
+
+/// A NodeOp as it was last read or written.
+struct Latest {
+    node_op: Arc<NodeOp>,
+    /// Versions that it came after, the newest last.
+    older: VecDeque<String>,
+}
+
+impl Latest {
+    /// What is read live or written comes after all that was seen before.
+    fn after(former: Option<Self>, node_op: Arc<NodeOp>) -> Self {
+        let Some(Self {
+            node_op: former,
+            mut older,
+        }) = former
+        else {
+            return Self {
+                node_op,
+                older: VecDeque::new(),
+            };
+        };
+        let version = node_op.resource_version();
+        older.extend(former.resource_version());
+        older.retain(|known| Some(known) != version.as_ref());
+        while older.len() > OLDER_VERSIONS {
+            older.pop_front();
+        }
+        Self { node_op, older }
+    }
+
+    fn covers(&self, version: &str) -> bool {
+        self.node_op.resource_version().as_deref() == Some(version)
+            || self.older.iter().any(|known| known == version)
+    }
+}
+
 /// Objects that this process created, by name, with the time of the answer.
 struct Created<K>(BTreeMap<String, (Instant, Arc<K>)>);
 
@@ -224,6 +308,44 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn version(version: &str) -> Arc<NodeOp> {
+        let mut node_op = NodeOp::new("op", api_types::nodeop::NodeOpSpec::default());
+        node_op.metadata.resource_version = Some(version.to_owned());
+        Arc::new(node_op)
+    }
+
+    #[test]
+    fn a_watch_that_lags_behind_own_writes_is_no_reason_to_read_again() {
+        let memory = Memory::default();
+        for written in ["7", "9", "12"] {
+            memory.remember("uid", &version(written));
+        }
+        for shown in ["7", "9", "12"] {
+            let latest = memory.latest("uid", shown).unwrap();
+            assert_eq!(latest.resource_version().as_deref(), Some("12"));
+        }
+        assert!(
+            memory.latest("uid", "13").is_none(),
+            "somebody else has written"
+        );
+        assert!(
+            memory.latest("uid", "8").is_none(),
+            "a version that was never seen"
+        );
+        memory.forget_latest("uid");
+        assert!(memory.latest("uid", "9").is_none());
+    }
+
+    #[test]
+    fn few_older_versions_are_remembered() {
+        let memory = Memory::default();
+        for written in 0..100 {
+            memory.remember("uid", &version(&written.to_string()));
+        }
+        assert!(memory.latest("uid", "98").is_some());
+        assert!(memory.latest("uid", "1").is_none());
+    }
 
     #[test]
     fn what_is_gone_is_forgotten_before_it_adds_up() {

@@ -14,6 +14,7 @@ use kube::{Api, ResourceExt as _};
 use super::act::{act, drain_key};
 use super::release::{conclude, release};
 use super::report::{measure, report};
+use super::rest::Rest;
 use super::{Context, WatchedNodeOp};
 use operator_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
@@ -97,12 +98,20 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
         return end(context, &current).await;
     }
     let acted = act(context, &current, &observed, &plan.acts).await;
+    if !acted.again && !acted.unfinished {
+        let ended = context.requests.clock.instant();
+        let rest = Rest::after(&current, observed.nodes.len(), ended);
+        context.memory.rest(&uid, rest);
+    }
     let all_started = note_problems(context, &current, &mut observed, acted.problems).await?;
     if let Some(error) = acted.error {
         return Err(error);
     }
     if !all_started || matches!(rehearsal, Rehearsal::Refused(_)) {
         return Ok(Next::Refused);
+    }
+    if acted.unfinished {
+        return Ok(Next::After(SHORTEST_WAIT));
     }
     if acted.again || !observed.unreleased.is_empty() {
         return Ok(Next::After(AFTER_CONFLICT));

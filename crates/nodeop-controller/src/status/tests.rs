@@ -1,4 +1,7 @@
 use super::*;
+use k8s_openapi::jiff::SignedDuration;
+
+use super::due::PROGRESS_BYTES_PER_SECOND;
 use crate::testing::at;
 
 fn entry(phase: NodePhase, message: Option<&str>) -> NodeStatus {
