@@ -28,6 +28,8 @@ const BUILD_PACKAGES: [&str; 9] = [
     "ca-certificates",
     "crun",
 ];
+/// Debian packages of a web server and of what talks to it.
+const WEB_PACKAGES: [&str; 3] = ["nginx-light", "curl", "ca-certificates"];
 /// Folder of the controllers' binaries; otherwise they are looked for beside the running test.
 const BINARIES: &str = "KAIROS_E2E_BIN_DIR";
 
@@ -187,6 +189,11 @@ pub fn agent_image(nodes: &RealNodes) -> anyhow::Result<&'static str> {
 pub fn build_tools() -> anyhow::Result<Image> {
     images::debian(&assets::cache_folder()?, &BUILD_PACKAGES)?
         .program("usr/local/bin/auroraboot", &binary("stand-in-auroraboot")?)
+}
+
+/// An image with nginx and curl, as Debian has them. Blocking; takes about a minute the first time.
+pub fn web_tools() -> anyhow::Result<Image> {
+    images::debian(&assets::cache_folder()?, &WEB_PACKAGES)
 }
 
 /// The node agent as a static binary. Cargo does not make it beside the others, so it could be older than its source.

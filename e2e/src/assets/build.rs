@@ -96,6 +96,10 @@ fn key(recipe: &Recipe, module: &Module, flags: &[String]) -> anyhow::Result<Str
         let path = module.folder.join(file);
         hash.update(fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?);
     }
+    // A program of our own that is made of a module's packages.
+    if let Ok(source) = fs::read(module.folder.join("main.go")) {
+        hash.update(source);
+    }
     hash.update(format!(
         "{}\n{}\n{}",
         recipe.package,
@@ -195,6 +199,8 @@ mod tests {
         assert_eq!(plain, key(&recipe, &same, &[]).unwrap());
         assert_ne!(plain, key(&recipe, &two, &[]).unwrap());
         assert_ne!(plain, key(&recipe, &one, &["-race".to_owned()]).unwrap());
+        fs::write(one.folder.join("main.go"), "package main").unwrap();
+        assert_ne!(plain, key(&recipe, &one, &[]).unwrap());
         assert!(
             plain.starts_with("etcd-") && plain.len() == "etcd-".len() + 16,
             "{plain}"

@@ -33,6 +33,8 @@ pub enum Tool {
     Registry,
     /// Renders and installs charts.
     Helm,
+    /// Answers Pods that ask for Services by name.
+    CoreDns,
 }
 
 /// How one tool is built.
@@ -110,6 +112,7 @@ impl Tool {
                 "registry",
                 "github.com/google/go-containerregistry/cmd/registry",
             ),
+            Self::CoreDns => recipe("coredns", "coredns", ".", "1 minute"),
             Self::Helm => recipe("helm", "helm", "helm.sh/helm/v4/cmd/helm", "4 minutes"),
         }
     }

@@ -16,6 +16,7 @@ mod apply;
 mod audit;
 mod builder;
 mod control_plane;
+mod dns;
 mod dump;
 mod identities;
 mod network;
@@ -124,7 +125,7 @@ impl Cluster {
                 .network_namespace()
                 .context("this cluster listens on loopback: build it with network_namespace() for real nodes")?,
             api_server: &self.inner_url,
-            cluster_dns: "10.96.0.10",
+            cluster_dns: dns::ADDRESS,
             authority: &self.authority,
         })
     }

@@ -44,7 +44,15 @@ fn all() -> Vec<Bad> {
         "{{ if 1 }}".repeat(1_001),
         "{{ end }}".repeat(1_001)
     );
+    // As large as a Secret can be, with the fault at its very end.
+    let (begin, end) = ("FROM a\n# ", "\n{{ .A.B }}");
+    let filling = "x".repeat((1 << 20) - begin.len() - end.len());
     vec![
+        bad(
+            "bad-at-the-end",
+            &format!("{begin}{filling}{end}"),
+            "template: ocispec:3:5: executing \"ocispec\" at <.A.B>: can't evaluate field B in type string",
+        ),
         bad(
             "bad-function",
             "FROM a\n\nRUN {{ upper .A }}\n",

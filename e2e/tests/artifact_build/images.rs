@@ -34,3 +34,8 @@ pub(crate) fn bundle(name: &str) -> Image {
         .file("opt/last", 0o644, name.as_bytes())
         .unwrap()
 }
+
+/// nginx, and curl.
+pub(crate) fn web() -> Image {
+    operator::web_tools().unwrap()
+}

@@ -10,7 +10,10 @@
 mod bad_templates;
 mod images;
 mod outputs;
+mod serving;
 mod site;
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use api_types::osartifact::ArtifactPhase;
 use base64::Engine as _;
@@ -18,6 +21,8 @@ use base64::prelude::BASE64_STANDARD;
 use e2e::cluster::{Cluster, ControlPlane};
 use e2e::nodes::{self, NodeSpec, RealNodes};
 use e2e::operator::{self, Controller};
+use futures::future::{FutureExt as _, LocalBoxFuture};
+use futures::{StreamExt as _, stream};
 use serde_json::json;
 
 use site::Site;
@@ -27,6 +32,8 @@ const REGISTRY: &str = "10.99.0.1:5000";
 const USER: &str = "builder";
 const PASSWORD: &str = "correct-horse";
 const TOOLS: &str = "registry.example.com/tools:e2e";
+/// Builds at once: they wait for containers more than they compute.
+const AT_ONCE: usize = 4;
 
 /// One cluster for all that follows: its start is most of the time.
 #[tokio::test(flavor = "multi_thread")]
@@ -67,6 +74,10 @@ async fn artifacts_are_built_on_a_real_node() {
     store
         .put(&image("bundle-two:v1"), images::bundle("two"))
         .unwrap();
+    let served = store.clone();
+    tokio::task::spawn_blocking(move || serving::put_images(&served))
+        .await
+        .unwrap();
     store.require_password(REGISTRY, USER, PASSWORD).unwrap();
 
     operator::install_artifact_controller(&cluster)
@@ -106,13 +117,39 @@ async fn artifacts_are_built_on_a_real_node() {
     .await;
 
     bad_templates::each_kind_is_told_with_its_place(&site).await;
-    outputs::every_output_of_a_kairos_image_is_built(&site).await;
-    outputs::a_dockerfile_is_rendered_built_and_converted(&site).await;
-    outputs::a_vanilla_image_is_converted(&site).await;
-    a_missing_secret_is_told(&site).await;
+    let builds: [LocalBoxFuture<'_, ()>; 8] = [
+        outputs::every_output_of_a_kairos_image_is_built(&site).boxed_local(),
+        files_are_served(&cluster, &site, &nodes).boxed_local(),
+        outputs::a_base_image_is_converted_overlaid_and_assembled(&site).boxed_local(),
+        outputs::a_dockerfile_is_rendered_built_and_converted(&site).boxed_local(),
+        outputs::the_advanced_example_of_the_readme_is_built(&site).boxed_local(),
+        outputs::a_vanilla_image_is_converted(&site).boxed_local(),
+        outputs::an_image_is_its_own_output_when_nothing_else_is_asked_for(&site).boxed_local(),
+        a_missing_secret_is_told(&site).boxed_local(),
+    ];
+    // Each goes to its end, also where another has failed: the next run then has all of them mended.
+    let ends: Vec<_> = stream::iter(builds)
+        .map(|build| AssertUnwindSafe(build).catch_unwind())
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for end in ends {
+        end.unwrap_or_else(|panic| resume_unwind(panic));
+    }
     // Everything else has run meanwhile.
     bad_templates::none_was_tried_again(&site, &cluster).await;
+    serving::the_controller_s_rights_suffice_and_show_no_secret(&site, &cluster).await;
 }
+
+/// The server of `deploy/nginx`, from its installation to what must not go wrong there.
+async fn files_are_served(cluster: &Cluster, site: &Site, nodes: &RealNodes) {
+    cluster.start_dns().await.unwrap();
+    let server = serving::install(cluster, site, nodes.get("builder").unwrap()).await;
+    serving::what_the_readme_s_exporter_uploads_is_downloaded_unchanged(&server).await;
+    serving::an_interrupted_upload_leaves_no_half_file(&server).await;
+    serving::the_role_for_copying_suffices_and_shows_no_secret(&server).await;
+}
+
 async fn a_missing_secret_is_told(site: &Site) {
     let spec = json!({"imageName": format!("{REGISTRY}/kairos:v1"), "iso": true, "cloudConfigRef": {"name": "nowhere"}});
     let status = site.build("missing", spec, "true").await;

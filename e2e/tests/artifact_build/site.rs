@@ -3,16 +3,48 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use api_types::conditions::types;
 use api_types::osartifact::{ArtifactPhase, OSArtifact, OSArtifactStatus};
 use k8s_openapi::api::core::v1::{PersistentVolume, Pod, Secret};
 use kube::api::{ListParams, LogParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::TOOLS;
 
 /// Images are pulled, containers started, files built.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(6);
+
+/// What `question` answers in the end.
+pub(crate) async fn until<T>(
+    what: &str,
+    patience: Duration,
+    mut question: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        if let Some(answer) = question().await {
+            return answer;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not within {patience:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// What the status says of a volume that is another one than the spec asks for.
+pub(crate) fn outdated(status: &OSArtifactStatus) -> Option<String> {
+    let mut conditions = status.conditions.iter();
+    let found = conditions.find(|condition| condition.type_ == types::VOLUME_OUTDATED)?;
+    Some(found.message.clone())
+}
+
+pub(crate) fn sha256(content: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(content))
+}
 
 /// A namespace in which artifacts are built.
 pub(crate) struct Site {
@@ -45,16 +77,22 @@ impl Site {
             .unwrap();
     }
 
-    async fn volume(&self, name: &str) {
-        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
-        let volume = serde_json::from_value(json!({
-            "metadata": {"name": name},
+    /// A folder on the node for the claim of that artifact.
+    async fn volume(&self, artifact: &str) {
+        self.create_volume(json!({
+            "metadata": {"name": artifact},
             "spec": {
-                "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "10Gi"}, "storageClassName": name,
-                "hostPath": {"path": format!("/var/lib/{name}"), "type": "DirectoryOrCreate"},
+                "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "50Gi"}, "storageClassName": "",
+                "claimRef": {"namespace": self.namespace, "name": format!("{artifact}-artifacts")},
+                "hostPath": {"path": format!("/var/lib/{artifact}"), "type": "DirectoryOrCreate"},
             },
         }))
-        .unwrap();
+        .await;
+    }
+
+    pub(crate) async fn create_volume(&self, volume: Value) {
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        let volume = serde_json::from_value(volume).unwrap();
         volumes
             .create(&PostParams::default(), &volume)
             .await
@@ -74,9 +112,8 @@ impl Site {
     }
 
     /// Creates an artifact with a volume of its own.
-    pub(crate) async fn create(&self, name: &str, mut spec: Value) {
+    pub(crate) async fn create(&self, name: &str, spec: Value) {
         self.volume(name).await;
-        spec["volume"] = json!({"storageClassName": name});
         let artifact = serde_json::from_value(json!({
             "apiVersion": "build.kairos.io/v1alpha2", "kind": "OSArtifact", "metadata": {"name": name}, "spec": spec,
         }))
@@ -85,6 +122,22 @@ impl Site {
             .create(&PostParams::default(), &artifact)
             .await
             .unwrap();
+    }
+
+    /// Runs a Pod to its good end, and returns what it printed.
+    pub(crate) async fn run(&self, name: &str, spec: Value) -> String {
+        let pods = self.pods();
+        let pod =
+            serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap();
+        pods.create(&PostParams::default(), &pod).await.unwrap();
+        until(name, PATIENCE, async || {
+            let status = pods.get(name).await.unwrap().status?;
+            let phase = status.phase.as_deref().unwrap_or_default();
+            assert_ne!(phase, "Failed", "{name}: {status:#?}");
+            (phase == "Succeeded").then_some(())
+        })
+        .await;
+        pods.logs(name, &LogParams::default()).await.unwrap()
     }
 
     /// What the artifact ends with.
@@ -121,6 +174,8 @@ impl Site {
             self.logs(name).await
         };
         assert!(ready, "{name}: {status:#?}\n{logs}");
+        // What the API server fills in is no difference.
+        assert_eq!(outdated(&status), None, "{name}");
         status
     }
 
