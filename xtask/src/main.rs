@@ -1,6 +1,7 @@
 //! Every developer command of this repository: `cargo xtask COMMAND`. One file or folder per command.
 
 mod agent;
+mod bench;
 mod demo;
 mod deny;
 mod fuzz;
@@ -38,6 +39,13 @@ enum Command {
     Release(release::Arguments),
     /// Build the node agent as a static binary, as the tests with real nodes put it into an image.
     Agent,
+    /// Measure what the controllers cost, against bare requests (`bench --help` says more).
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the bench; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Start a cluster here, install the operator on it and run a NodeOp that you can watch (`demo --help` says more).
     #[command(disable_help_flag = true)]
     Demo {
@@ -69,6 +77,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Image(arguments) => image::run(&workspace, arguments),
         Command::Release(arguments) => release::run(&workspace, arguments),
         Command::Agent => agent::run(&workspace),
+        Command::Bench { arguments } => bench::run(&workspace, arguments),
         Command::Demo { arguments } => demo::run(&workspace, arguments),
     }
 }

@@ -103,6 +103,11 @@ impl Workspace {
         self.target_directory.join("debug")
     }
 
+    /// Folder of our own programs as they are released.
+    pub(crate) fn released_programs(&self) -> PathBuf {
+        self.target_directory.join("release")
+    }
+
     /// Folder of those of our own programs that run in images without libraries.
     pub(crate) fn static_programs(&self) -> PathBuf {
         self.programs().join("static")

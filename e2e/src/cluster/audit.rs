@@ -87,16 +87,20 @@ impl AuditEvent {
 
 impl Audit {
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("failed to read the audit log {}", path.display()))?;
-        Self::parse(&text)
+        Self::parse(&text(path)?, |_| true)
     }
 
-    fn parse(text: &str) -> anyhow::Result<Self> {
+    pub(super) fn read_of(path: &Path, user: &str) -> anyhow::Result<Self> {
+        // Most lines need not be understood for that.
+        Ok(Self::parse(&text(path)?, |line| line.contains(user))?.user(user))
+    }
+
+    fn parse(text: &str, keep: impl Fn(&str) -> bool) -> anyhow::Result<Self> {
         // The last line may still be being written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let events = whole
             .lines()
+            .filter(|line| keep(line))
             .map(serde_json::from_str)
             .collect::<Result<Vec<AuditEvent>, _>>()
             .context("a line of the audit log has an unknown shape")?;
@@ -180,6 +184,11 @@ impl Audit {
     }
 }
 
+fn text(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path)
+        .with_context(|| format!("failed to read the audit log {}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,7 +212,7 @@ mod tests {
             + &line("ResponseComplete", "patch", "nodeops/status", 200)
             + &line("ResponseComplete", "get", "pods", 401).replace("\"username\":\"u\"", "")
             + "{\"stage\":\"Resp";
-        let audit = Audit::parse(&text).unwrap();
+        let audit = Audit::parse(&text, |_| true).unwrap();
         assert_eq!(audit.count(), 5);
         assert_eq!(audit.clone().code(401).events()[0].user.username, "");
         assert_eq!(audit.clone().verb("watch").count(), 1);

@@ -198,6 +198,12 @@ impl Cluster {
         Audit::read(&self.folder().join(control_plane::AUDIT_LOG))
     }
 
+    /// Every request of one user that the API server has answered so far: with many requests of others much quicker than
+    /// [`Self::audit`].
+    pub fn audit_of(&self, user: &str) -> anyhow::Result<Audit> {
+        Audit::read_of(&self.folder().join(control_plane::AUDIT_LOG), user)
+    }
+
     /// Ends the API server by SIGKILL, starts it again, and waits until it is ready.
     pub async fn restart_api_server(&self) -> anyhow::Result<()> {
         self.stop_api_server().await?;

@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Only metrics, dashboards and alerts, with a real Prometheus.
     #[arg(long)]
     observe: bool,
+    /// Only what the controllers cost in requests, on simulated nodes.
+    #[arg(long)]
+    bench: bool,
     /// Only the Helm chart and kustomize (an API server; helm and kubectl are built by Go once).
     #[arg(long)]
     chart: bool,
@@ -107,6 +110,7 @@ fn named(arguments: &Arguments) -> Vec<Part> {
         (arguments.nodes, Part::Nodes),
         (arguments.artifact, Part::Artifact),
         (arguments.observe, Part::Observe),
+        (arguments.bench, Part::Bench),
         (arguments.chart, Part::Chart),
     ];
     switches

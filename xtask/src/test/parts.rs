@@ -23,18 +23,21 @@ pub(crate) enum Part {
     Artifact,
     /// Metrics, dashboards and alerts, with a real Prometheus: `e2e/tests/observe_*.rs`.
     Observe,
+    /// What the controllers cost, in requests: `xtask/bench/tests/*.rs`.
+    Bench,
     /// The Helm chart and kustomize, with helm, kubectl and an API server: `e2e/tests/chart_*.rs`.
     Chart,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Unit,
         Self::Api,
         Self::Sim,
         Self::Nodes,
         Self::Artifact,
         Self::Observe,
+        Self::Bench,
         Self::Chart,
     ];
 
@@ -47,12 +50,16 @@ impl Part {
             Self::Nodes => "nodes",
             Self::Artifact => "artifact",
             Self::Observe => "observe",
+            Self::Bench => "bench",
             Self::Chart => "chart",
         }
     }
 
     /// The part of a test file of a package; none when its name says none.
     fn of(package: &str, test: &str) -> Option<Self> {
+        if package == "bench" {
+            return Some(Self::Bench);
+        }
         if package != "e2e" {
             return Some(Self::Unit);
         }
@@ -129,6 +136,7 @@ mod tests {
         assert_eq!(Part::of("e2e", "artifact_build"), Some(Part::Artifact));
         assert_eq!(Part::of("e2e", "observe_controllers"), Some(Part::Observe));
         assert_eq!(Part::of("e2e", "chart_template"), Some(Part::Chart));
+        assert_eq!(Part::of("bench", "small"), Some(Part::Bench));
         assert_eq!(Part::of("e2e", "apiary"), None);
         assert_eq!(Part::of("api-types", "schema"), Some(Part::Unit));
     }
