@@ -173,6 +173,9 @@ pub fn has_open_reservation(
     let Some(status) = &node_op.status else {
         return false;
     };
+    if planted!(ReservationRemembered) {
+        return false;
+    }
     if status
         .node_statuses
         .values()
@@ -310,6 +313,9 @@ async fn confirm_missing(
     status: &NodeOpStatus,
     known: &BTreeMap<String, Arc<WatchedJob>>,
 ) -> Result<Vec<WatchedJob>> {
+    if planted!(MissingJobTrusted) {
+        return Ok(Vec::new());
+    }
     let namespace = node_op.metadata.namespace.as_deref().unwrap_or_default();
     let api: Api<Job> = Api::namespaced(requests.clients.api.clone(), namespace);
     let reads: Vec<_> = status

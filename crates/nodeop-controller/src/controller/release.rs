@@ -91,6 +91,9 @@ async fn give_back_rest(
     node_op: &NodeOp,
     uncordon: impl Fn(&str) -> bool,
 ) -> Result<bool> {
+    if planted!(FinalizerDroppedEarly) {
+        return Ok(true);
+    }
     let me = Holder::of(node_op);
     for node in held_by(&context.requests, &me).await? {
         let Some(patch) = release_patch(&node, &me, uncordon(node.name())) else {
