@@ -85,7 +85,7 @@ pub fn claim_patch(node: &WatchedNode, me: &Holder, cordon: bool) -> Value {
     let mut annotations = Map::new();
     annotations.insert(ANNOTATION_CLAIMED_BY.to_owned(), json!(me.to_string()));
     let mut spec = Map::new();
-    let named = node.annotation(ANNOTATION_CORDONED_BY).is_some();
+    let named = node.annotation(ANNOTATION_CORDONED_BY).is_some() || planted!(CordonAdopted);
     if node.spec.unschedulable && named {
         annotations.insert(ANNOTATION_CORDONED_BY.to_owned(), json!(me.to_string()));
     } else if !node.spec.unschedulable && cordon {
@@ -106,7 +106,7 @@ pub fn release_patch(node: &WatchedNode, me: &Holder, uncordon: bool) -> Option<
     if claimed_by(node).as_ref() == Some(me) {
         annotations.insert(ANNOTATION_CLAIMED_BY.to_owned(), Value::Null);
     }
-    if uncordon && cordoned_by(node).as_ref() == Some(me) {
+    if uncordon && (cordoned_by(node).as_ref() == Some(me) || planted!(BlindUncordon)) {
         annotations.insert(ANNOTATION_CORDONED_BY.to_owned(), Value::Null);
         if node.spec.unschedulable {
             spec.insert("unschedulable".to_owned(), Value::Null);
@@ -125,6 +125,9 @@ fn guarded(
         "resourceVersion": node.metadata.resource_version,
         "annotations": annotations,
     }});
+    if planted!(ClaimWithoutVersion) {
+        patch = json!({"metadata": {"annotations": annotations}});
+    }
     if !spec.is_empty() {
         patch["spec"] = Value::Object(spec);
     }

@@ -352,6 +352,7 @@ pub(crate) fn holds_slot(entry: &NodeStatus) -> bool {
             entry.step,
             Some(NodeStep::WaitingForReady | NodeStep::NodeGone)
         )
+        && !(planted!(SlotFreedEarly) && entry.boot_id.is_some())
 }
 
 fn gate(

@@ -6,6 +6,9 @@
 //! One pass: [`observe`] the snapshot → [`validate`] → [`decide`] → [`apply`] the plan → report ([`status`]). Nothing
 //! is remembered between passes that the cluster does not hold too.
 
+#[macro_use]
+mod planted;
+
 pub mod adopt;
 pub mod agent;
 pub mod apply;

@@ -84,7 +84,7 @@ pub async fn free_place(requests: &Requests, node_op: &NodeOp) -> Result<Guarded
     let ours = read
         .place
         .is_some_and(|place| place.holder == Holder::of(node_op));
-    if !ours {
+    if !ours || planted!(PlaceKept) {
         return Ok(Guarded::Done);
     }
     let action = format!(

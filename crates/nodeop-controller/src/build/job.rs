@@ -16,7 +16,8 @@ pub fn job(node_op: &NodeOp, node: &str, settings: &BuildSettings) -> Job {
     let (labels, annotations) = labels_and_annotations(node_op, node);
     Job {
         metadata: ObjectMeta {
-            name: Some(job_name(node_op, node)),
+            name: (!planted!(RandomJobName)).then(|| job_name(node_op, node)),
+            generate_name: planted!(RandomJobName).then(|| "job-".to_owned()),
             namespace: node_op.metadata.namespace.clone(),
             labels: Some(labels.clone()),
             annotations: annotations.clone(),

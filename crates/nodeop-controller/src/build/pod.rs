@@ -22,7 +22,11 @@ pub fn pod_spec(node_op: &NodeOp, node: &str, settings: &BuildSettings) -> PodSp
     let command = command_container(&node_op.spec, settings);
     let (init_containers, containers) = if node_op.spec.reboot_on_success {
         let agent = sentinel_container(node_op, node, settings);
-        (Some(vec![command]), vec![agent])
+        if planted!(SentinelBeforeWork) {
+            (Some(vec![agent]), vec![command])
+        } else {
+            (Some(vec![command]), vec![agent])
+        }
     } else {
         (None, vec![command])
     };

@@ -77,12 +77,15 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
     if plan.hold {
         return hold(context, &node_op).await;
     }
-    if !plan.releases.is_empty() {
+    if !plan.releases.is_empty() && !planted!(ResultBeforeRelease) {
         observed.unreleased = give_back(context, &node_op, &plan.releases, &observed).await;
         if !observed.unreleased.is_empty() {
             let snapshot = observed.snapshot(&node_op, context.own_node.as_deref());
             plan = decide(&snapshot, &rehearsal, now);
         }
+    }
+    if planted!(ActBeforeAcknowledged) {
+        act(context, &node_op, &observed, &plan.acts).await;
     }
     let mut current = Arc::clone(&node_op);
     let mut held_back = None;

@@ -131,6 +131,9 @@ async fn give_back_rest(
     node_op: &NodeOp,
     uncordon: impl Fn(&str) -> bool,
 ) -> Result<bool> {
+    if planted!(FinalizerDroppedEarly) {
+        return Ok(true);
+    }
     let me = Holder::of(node_op);
     let held = held_by(&context.requests, &me).await?;
     let patches: Vec<_> =

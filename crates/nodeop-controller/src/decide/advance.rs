@@ -72,6 +72,9 @@ impl<'a> Advance<'a> {
     /// Moves every entry that has started and has no result.
     pub(super) fn all(&mut self, entries: &mut BTreeMap<String, NodeStatus>) {
         entries.retain(|name, entry| {
+            if planted!(ResultForgotten) && !self.snapshot.nodes.contains_key(name) {
+                return !is_finished(entry);
+            }
             if is_finished(entry) || entry.step == Some(NodeStep::WaitingForReady) {
                 return true;
             }

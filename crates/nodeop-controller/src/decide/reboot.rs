@@ -102,7 +102,7 @@ impl Advance<'_> {
     ) -> Flow {
         let left = entry.boot_id.clone().unwrap_or_default();
         let boot = &node.status.node_info.boot_id;
-        let is_back = !boot.is_empty() && *boot != left;
+        let is_back = (!boot.is_empty() && *boot != left) || planted!(ReadyProvesReboot);
         if is_back && node.readiness().is_ok() {
             entry.reboot_status = Some(RebootStatus::Completed);
             if self.spec().verify.is_some() {
@@ -127,7 +127,9 @@ impl Advance<'_> {
         }
         // Lost just now, the node may be another operation's: its reboot is not ours to permit until it is claimed again.
         let claimed = self.keeps_claim(name, entry, node);
-        if claimed && !is_back {
+        if claimed && planted!(PermitForPresentBoot) {
+            self.permit(name, entry, node, boot);
+        } else if claimed && !is_back {
             self.permit(name, entry, node, &left);
         }
         Flow::Stay

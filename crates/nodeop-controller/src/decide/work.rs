@@ -129,7 +129,8 @@ impl<'a> Advance<'a> {
         let Some(pod) = self.pod(&pod_name) else {
             let create = Act::CreateRebootPod {
                 node: name.to_owned(),
-                authorized: None,
+                authorized: planted!(RebootBeforeComplete)
+                    .then(|| self.snapshot.nodes[name].status.node_info.boot_id.clone()),
             };
             // A node that enters its drain in this pass asks twice.
             if !self.acts.contains(&create) {

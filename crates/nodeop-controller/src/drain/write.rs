@@ -14,6 +14,9 @@ use crate::apply::Requests;
 
 /// Asks for the eviction of one Pod, once: the client does not repeat what is refused.
 pub(super) async fn evict(requests: &Requests, pod: &DrainPod, options: &DrainOptions) -> Answer {
+    if planted!(EvictByDelete) {
+        return delete(requests, pod).await;
+    }
     let body = eviction(pod, options);
     let call = async {
         let body = serde_json::to_vec(&body).map_err(kube::Error::SerdeError)?;

@@ -22,6 +22,9 @@ pub(super) async fn confirm(
     known: &Jobs,
     orphaned: &BTreeSet<String>,
 ) -> Result<Vec<WatchedJob>> {
+    if planted!(MissingJobTrusted) {
+        return Ok(Vec::new());
+    }
     let namespace = node_op.metadata.namespace.as_deref().unwrap_or_default();
     let api: Api<Job> = Api::namespaced(requests.clients.api.clone(), namespace);
     let reads: Vec<_> = status

@@ -17,6 +17,7 @@ pub fn patch_body(
         &serde_json::to_value(before)?,
         &serde_json::to_value(after)?,
     );
+    let resource_version = (!planted!(StatusWithoutVersion)).then_some(resource_version);
     Ok(json!({
         "metadata": {"uid": uid, "resourceVersion": resource_version},
         "status": status.unwrap_or_else(|| Value::Object(Map::new())),

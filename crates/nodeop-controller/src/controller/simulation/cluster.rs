@@ -4,17 +4,42 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api_types::names::{AGENT_CONTAINER, CONTAINER_NAME};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::choices::Choices;
 use super::history::is_active;
 use super::model::{By, Kind, Model, NAMESPACE, is_healthy, node_of, owner_of, text};
 use crate::agent::decide::{Action, Observation, decide};
+use ::simulation::Choices;
 
 /// Names of the nodes; the first two are control plane.
 pub(super) const NODES: [&str; 3] = ["control-1", "control-2", "worker-1"];
 /// Pods of the workload.
 const REPLICAS: usize = 3;
+
+/// What can disturb. Each schedule knows about half of it, so that some get far and others meet much of the same.
+const DISTURBANCES: [&str; 10] = [
+    FAILURES,
+    POWER_CUTS,
+    READINESS,
+    REPLACEMENTS,
+    CORDONS,
+    LOST_PODS,
+    DELETED_JOBS,
+    PAUSES,
+    DELETIONS,
+    OPERATIONS,
+];
+const FAILURES: &str = "failures";
+const POWER_CUTS: &str = "power cuts";
+const READINESS: &str = "readiness";
+const REPLACEMENTS: &str = "replaced machines";
+const CORDONS: &str = "cordons";
+const LOST_PODS: &str = "lost pods";
+const DELETED_JOBS: &str = "deleted jobs";
+const PAUSES: &str = "pauses";
+const DELETIONS: &str = "deletions";
+const OPERATIONS: &str = "more operations";
 
 /// Something that can happen next.
 #[derive(Clone, Debug)]
@@ -54,14 +79,21 @@ pub(super) struct Cluster {
     ended: BTreeMap<String, bool>,
     boots: u32,
     pods: u32,
+    /// What disturbs in this schedule.
+    disturbed_by: BTreeSet<&'static str>,
     /// What else happened, by name, for the report.
     pub(super) disturbances: BTreeMap<&'static str, u64>,
 }
 
 impl Cluster {
-    pub(super) fn new(choices: &mut Choices, time: String) -> Self {
+    pub(super) fn new(choices: &mut Choices, time: Timestamp) -> Self {
         let mut cluster = Self::default();
         cluster.model.time = time;
+        for about in DISTURBANCES {
+            if choices.rarely(about, 2) {
+                cluster.disturbed_by.insert(about);
+            }
+        }
         for (index, name) in NODES.iter().enumerate() {
             cluster.boots += 1;
             let role = (index < 2).then(|| json!({"node-role.kubernetes.io/control-plane": ""}));
@@ -84,12 +116,17 @@ impl Cluster {
 
     /// One step. `calm`: nothing that disturbs.
     pub(super) fn step(&mut self, choices: &mut Choices, calm: bool) {
-        let moves = self.moves(calm);
+        let moves = if !calm && choices.rarely("disturbed", 4) {
+            self.disturbances()
+        } else {
+            self.moves(calm)
+        };
         if moves.is_empty() {
             return;
         }
         let weights: Vec<u32> = moves.iter().map(|(weight, _)| *weight).collect();
-        let (_, chosen) = &moves[choices.weighted(&weights)];
+        let name = |index: usize| format!("{:?}", moves[index].1);
+        let (_, chosen) = &moves[choices.pick("world", &weights, name)];
         let chosen = chosen.clone();
         self.take(&chosen, choices);
     }
@@ -101,10 +138,12 @@ impl Cluster {
 
     fn moves(&self, calm: bool) -> Vec<(u32, Move)> {
         let mut moves = Vec::new();
-        self.work(&mut moves, calm);
+        // A command may fail at any time: that is no disturbance.
+        let fails = self.has(FAILURES);
+        self.work(&mut moves, fails);
         self.upkeep(&mut moves);
         if !calm {
-            self.disturb(&mut moves);
+            self.recover(&mut moves);
         }
         moves
     }
@@ -113,17 +152,21 @@ impl Cluster {
         self.machines.get(node).is_some_and(|machine| !machine.down)
     }
 
-    fn work(&self, moves: &mut Vec<(u32, Move)>, calm: bool) {
+    fn has(&self, disturbance: &str) -> bool {
+        self.disturbed_by.contains(disturbance)
+    }
+
+    fn work(&self, moves: &mut Vec<(u32, Move)>, fails: bool) {
         for (name, job) in self.model.all(Kind::Job) {
             if !is_active(job) || !self.is_up(node_of(job)) {
                 continue;
             }
             if self.ended.contains_key(name) {
-                moves.push((8, Move::JobReports(name.to_owned())));
+                moves.push((24, Move::JobReports(name.to_owned())));
             } else {
-                moves.push((8, Move::CommandEnds(name.to_owned(), true)));
-                if !calm {
-                    moves.push((1, Move::CommandEnds(name.to_owned(), false)));
+                moves.push((24, Move::CommandEnds(name.to_owned(), true)));
+                if fails {
+                    moves.push((8, Move::CommandEnds(name.to_owned(), false)));
                 }
             }
         }
@@ -136,22 +179,22 @@ impl Cluster {
             }
             if name.ends_with("-reboot") {
                 match phase {
-                    "Pending" => moves.push((8, Move::PodStarts(name.to_owned()))),
+                    "Pending" => moves.push((24, Move::PodStarts(name.to_owned()))),
                     "Running" if self.agent_acts(pod) => {
-                        moves.push((8, Move::Agent(name.to_owned())));
+                        moves.push((24, Move::Agent(name.to_owned())));
                     }
                     _ => {}
                 }
             } else if phase == "Pending" {
-                moves.push((8, Move::CheckEnds(name.to_owned(), "Succeeded", "")));
-                if !calm {
-                    moves.push((1, Move::CheckEnds(name.to_owned(), "Failed", "broken")));
+                moves.push((24, Move::CheckEnds(name.to_owned(), "Succeeded", "")));
+                if fails {
+                    moves.push((6, Move::CheckEnds(name.to_owned(), "Failed", "broken")));
                     let words = if name.ends_with("-preflight") {
                         "nothing to do"
                     } else {
                         ""
                     };
-                    moves.push((1, Move::CheckEnds(name.to_owned(), "Succeeded", words)));
+                    moves.push((6, Move::CheckEnds(name.to_owned(), "Succeeded", words)));
                 }
             }
         }
@@ -160,7 +203,7 @@ impl Cluster {
     fn upkeep(&self, moves: &mut Vec<(u32, Move)>) {
         for (name, machine) in &self.machines {
             if machine.down {
-                moves.push((8, Move::NodeReturns(name.clone())));
+                moves.push((24, Move::NodeReturns(name.clone())));
             }
         }
         let exists = |uid: &str| {
@@ -176,29 +219,49 @@ impl Cluster {
             for (name, object) in self.model.all(kind) {
                 let marked = !object["metadata"]["deletionTimestamp"].is_null();
                 if !is_app(object) && !owner_of(object).is_empty() && !exists(owner_of(object)) {
-                    moves.push((4, Move::Collect(kind, name.to_owned())));
+                    moves.push((12, Move::Collect(kind, name.to_owned())));
                 } else if marked && self.is_up(text(object, "/spec/nodeName")) {
-                    moves.push((6, Move::PodGoes(name.to_owned())));
+                    moves.push((18, Move::PodGoes(name.to_owned())));
                 }
             }
         }
         let apps = self.model.all(Kind::Pod).filter(|(_, pod)| is_healthy(pod));
         if apps.count() < REPLICAS && self.home().is_some() {
-            moves.push((4, Move::Recreate));
+            moves.push((12, Move::Recreate));
         }
     }
 
-    fn disturb(&self, moves: &mut Vec<(u32, Move)>) {
+    /// What ends a disturbance that does not end by itself.
+    fn recover(&self, moves: &mut Vec<(u32, Move)>) {
+        for (name, node) in self.model.all(Kind::Node) {
+            if self.is_up(name) && text(node, "/status/conditions/0/status") != "True" {
+                moves.push((6, Move::Readiness(name.to_owned(), true)));
+            }
+        }
+        for (name, node_op) in self.model.all(Kind::NodeOp) {
+            if node_op["spec"]["paused"] == true {
+                moves.push((6, Move::Pause(name.to_owned(), false)));
+            }
+        }
+    }
+
+    fn disturbances(&self) -> Vec<(u32, Move)> {
+        let mut moves = Vec::new();
         for (name, node) in self.model.all(Kind::Node) {
             let name = name.to_owned();
             let ready = text(node, "/status/conditions/0/status") == "True";
-            if self.is_up(&name) {
+            let is_up = self.is_up(&name);
+            if is_up && self.has(POWER_CUTS) {
                 moves.push((1, Move::PowerCut(name.clone())));
-                moves.push((
-                    if ready { 1 } else { 6 },
-                    Move::Readiness(name.clone(), !ready),
-                ));
+            }
+            if is_up && ready && self.has(READINESS) {
+                moves.push((1, Move::Readiness(name.clone(), false)));
+            }
+            if is_up && self.has(REPLACEMENTS) {
                 moves.push((1, Move::Replace(name.clone())));
+            }
+            if !self.has(CORDONS) {
+                continue;
             }
             let cordoned = node["spec"]["unschedulable"] == true;
             moves.push((
@@ -211,12 +274,13 @@ impl Cluster {
             ));
         }
         for (name, pod) in self.model.all(Kind::Pod) {
-            if name.ends_with("-reboot") && text(pod, "/status/phase") != "Failed" {
+            let lives = text(pod, "/status/phase") != "Failed";
+            if self.has(LOST_PODS) && lives && name.ends_with("-reboot") {
                 moves.push((1, Move::PodLost(name.to_owned())));
             }
         }
         for (name, job) in self.model.all(Kind::Job) {
-            if self.is_noted_as_running(job) {
+            if self.has(DELETED_JOBS) && self.is_noted_as_running(job) {
                 moves.push((1, Move::JobDeleted(name.to_owned())));
             }
         }
@@ -224,17 +288,18 @@ impl Cluster {
         for (name, node_op) in self.model.all(Kind::NodeOp) {
             count += 1;
             let paused = node_op["spec"]["paused"] == true;
-            moves.push((
-                if paused { 6 } else { 1 },
-                Move::Pause(name.to_owned(), !paused),
-            ));
-            if node_op["metadata"]["deletionTimestamp"].is_null() {
+            if self.has(PAUSES) && !paused {
+                moves.push((1, Move::Pause(name.to_owned(), true)));
+            }
+            let lives = node_op["metadata"]["deletionTimestamp"].is_null();
+            if self.has(DELETIONS) && lives {
                 moves.push((1, Move::DeleteOp(name.to_owned())));
             }
         }
-        if count < 2 {
+        if count < 2 && (count == 0 || self.has(OPERATIONS)) {
             moves.push((3, Move::CreateOp));
         }
+        moves
     }
 
     /// A Job that is deleted before the status says that it runs could be created again: see ARCHITECTURE.md, "what

@@ -1,16 +1,17 @@
 //! What must hold over everything that was ever written.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod rest;
 
-use api_types::names::{
-    ANNOTATION_CLAIMED_BY, ANNOTATION_CORDONED_BY, ANNOTATION_REBOOT_AUTHORIZED, FINALIZER_NODEOP,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use api_types::names::{ANNOTATION_CLAIMED_BY, ANNOTATION_REBOOT_AUTHORIZED, FINALIZER_NODEOP};
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, RebootStatus};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::model::{By, Key, Kind, node_of, owner_of, text};
 use crate::claim::Holder;
-use crate::control_plane::Place;
 use crate::decide::{holds_slot, is_finished};
 use crate::status::is_terminal;
 
@@ -25,13 +26,15 @@ pub(super) struct History {
     /// Jobs that have been Complete.
     complete: BTreeSet<Work>,
     reboots: BTreeMap<Work, u32>,
+    /// Whether two processes have led at once: what one of them has under way, the other does not see.
+    pub(super) two_leaders: bool,
     /// Nodes that a human cordoned.
     pub(super) human_cordons: BTreeSet<String>,
     /// Phase and step of every entry that was ever written, for the report.
     pub(super) statuses_seen: BTreeSet<String>,
 }
 
-type Objects = BTreeMap<Key, Value>;
+type Objects = BTreeMap<Key, Arc<Value>>;
 
 impl History {
     pub(super) fn violation(&mut self, message: String) {
@@ -57,12 +60,19 @@ impl History {
         }
     }
 
+    /// The proof of work is left on a node whose command has ended so.
+    pub(super) fn sentinel(&mut self, node: &str, good: bool) {
+        if !good {
+            self.violation(format!("{node} has the proof of work that failed"));
+        }
+    }
+
     /// Looks at one write that has just happened.
     pub(super) fn written(&mut self, objects: &Objects, key: &Key, before: Option<&Value>, by: By) {
         let after = &objects[key];
         match key.0 {
             Kind::Job => self.job(objects, after, before, by),
-            Kind::NodeOp => self.node_op(objects, after, before),
+            Kind::NodeOp => self.node_op(objects, after, before, by),
             Kind::Node => self.node(objects, &key.2, after, before, by),
             Kind::Pod => self.pod(objects, after, before),
             Kind::Lease => {}
@@ -119,17 +129,21 @@ impl History {
         }
     }
 
-    fn node_op(&mut self, objects: &Objects, after: &Value, before: Option<&Value>) {
-        let Some((before, after)) = before.map(|before| (typed(before), typed(after))) else {
+    fn node_op(&mut self, objects: &Objects, after: &Value, before: Option<&Value>, by: By) {
+        let Some(before) = before else {
             return;
         };
+        if by == By::Controller && is_held(before) && !is_held(after) {
+            self.let_go(objects, &typed(after));
+        }
+        if before["status"] == after["status"] {
+            return;
+        }
+        let (before, after) = (typed(before), typed(after));
         let (was, is) = (
             before.status.unwrap_or_default(),
             after.status.clone().unwrap_or_default(),
         );
-        if was == is {
-            return;
-        }
         for entry in is.node_statuses.values() {
             self.statuses_seen
                 .insert(format!("{:?}/{:?}", entry.phase, entry.step));
@@ -145,6 +159,18 @@ impl History {
             .count();
         if limit(&after).is_some_and(|limit| slots > limit) {
             self.violation(format!("{slots} nodes are worked on at once"));
+        }
+    }
+
+    /// Our finalizer goes: nothing of ours may be left that nobody else gives back.
+    fn let_go(&mut self, objects: &Objects, node_op: &NodeOp) {
+        let me = Holder::of(node_op);
+        let nodes = objects.keys().filter(|key| key.0 == Kind::Node);
+        for key in nodes {
+            if !self.two_leaders && claim(objects, &key.2).as_ref() == Some(&me) {
+                let name = &key.2;
+                self.violation(format!("{} goes and still claims {name}", me.display()));
+            }
         }
     }
 
@@ -220,15 +246,34 @@ impl History {
         if by == By::Controller && freed && self.human_cordons.contains(name) {
             self.violation(format!("the cordon that a human set on {name} was removed"));
         }
-        let disturbed: Vec<&str> = objects
+        if by != By::Controller {
+            return;
+        }
+        let holder = |node: &Value| {
+            Holder::parse(node["metadata"]["annotations"][ANNOTATION_CLAIMED_BY].as_str()?)
+        };
+        let then = before.and_then(holder);
+        if let Some(then) = then
+            && let Some(now) = holder(after)
+            && then != now
+            && is_at_work(objects, &then, name)
+        {
+            self.violation(format!(
+                "{} takes {name} from {}, which works on it",
+                now.display(),
+                then.display()
+            ));
+        }
+        let mut claimed: Vec<(&str, Holder)> = objects
             .iter()
             .filter(|(key, node)| key.0 == Kind::Node && is_control_plane(node))
-            .map(|(key, _)| key.2.as_str())
-            .filter(|name| {
-                claim(objects, name).is_some_and(|holder| is_at_work(objects, &holder, name))
-            })
+            .filter_map(|(key, _)| Some((key.2.as_str(), claim(objects, &key.2)?)))
             .collect();
-        if by == By::Controller && disturbed.len() > 1 {
+        if claimed.len() > 1 {
+            claimed.retain(|(name, holder)| is_at_work(objects, holder, name));
+        }
+        let disturbed: Vec<&str> = claimed.iter().map(|(name, _)| *name).collect();
+        if disturbed.len() > 1 {
             self.violation(format!(
                 "control-plane nodes {disturbed:?} are disturbed at once"
             ));
@@ -266,71 +311,16 @@ impl History {
             ));
         }
     }
-
-    /// What must hold when everything has come to rest.
-    pub(super) fn at_rest(&mut self, objects: &Objects) {
-        let node_ops: Vec<NodeOp> = objects
-            .iter()
-            .filter(|(key, _)| key.0 == Kind::NodeOp)
-            .map(|(_, object)| typed(object))
-            .collect();
-        for node_op in &node_ops {
-            let name = node_op.metadata.name.clone().unwrap_or_default();
-            if !node_op.status.as_ref().is_some_and(is_terminal) {
-                self.violation(format!("{name} never ended: {:?}", node_op.status));
-            }
-            let finalizers = node_op.metadata.finalizers.iter().flatten();
-            if finalizers.clone().any(|name| name == FINALIZER_NODEOP) {
-                self.violation(format!("{name} still has our finalizer"));
-            }
-        }
-        for (key, object) in objects {
-            match key.0 {
-                Kind::Node => self.node_at_rest(&node_ops, &key.2, object),
-                Kind::Pod if key.2.ends_with("-reboot") => {
-                    self.violation(format!("the reboot Pod {} is left", key.2));
-                }
-                Kind::Lease => {
-                    let place = Place::parse(text(object, "/spec/holderIdentity"));
-                    if let Some(place) = place
-                        && node_ops
-                            .iter()
-                            .any(|node_op| Holder::of(node_op) == place.holder)
-                    {
-                        self.violation(format!("the control plane's place is left with {place}"));
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn node_at_rest(&mut self, node_ops: &[NodeOp], name: &str, node: &Value) {
-        let annotations = &node["metadata"]["annotations"];
-        if let Some(holder) = annotations[ANNOTATION_CLAIMED_BY].as_str() {
-            self.violation(format!("{name} is left with the claim of {holder}"));
-        }
-        let cordoned = node["spec"]["unschedulable"] == true;
-        if !cordoned || self.human_cordons.contains(name) {
-            return;
-        }
-        let failed = node_ops.iter().any(|node_op| {
-            annotations[ANNOTATION_CORDONED_BY].as_str()
-                == Some(Holder::of(node_op).to_string().as_str())
-                && node_op
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.node_statuses.get(name))
-                    .is_some_and(|entry| entry.phase == NodePhase::Failed)
-        });
-        if !failed {
-            self.violation(format!("{name} is left cordoned: {annotations}"));
-        }
-    }
 }
 
 fn typed(object: &Value) -> NodeOp {
-    serde_json::from_value(object.clone()).unwrap()
+    NodeOp::deserialize(object).unwrap()
+}
+
+/// Whether our finalizer is on it.
+fn is_held(node_op: &Value) -> bool {
+    let finalizers = node_op["metadata"]["finalizers"].as_array();
+    finalizers.is_some_and(|all| all.iter().any(|name| name == FINALIZER_NODEOP))
 }
 
 fn node_op(objects: &Objects, uid: &str) -> Option<NodeOp> {

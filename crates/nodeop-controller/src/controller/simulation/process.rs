@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kube::Client;
@@ -224,8 +225,19 @@ impl Process {
     }
 
     /// The NodeOps that this process knows and that no pass of it works on.
-    pub(super) fn idle(&mut self) -> Vec<Arc<WatchedNodeOp>> {
-        self.passes.retain(|_, pass| !pass.is_finished());
+    pub(super) fn idle(&mut self, shared: &Shared) -> Vec<Arc<WatchedNodeOp>> {
+        self.passes.retain(|name, pass| {
+            if !pass.is_finished() {
+                return true;
+            }
+            let ended = pass.now_or_never();
+            if ended.is_some_and(|ended| ended.is_err_and(|error| error.is_panic())) {
+                let mut cluster = shared.cluster.lock().unwrap();
+                let message = format!("a pass over {name} panicked");
+                cluster.model.history.violation(message);
+            }
+            false
+        });
         let mut known = self.context.node_ops.state();
         known.retain(|node_op| !self.passes.contains_key(&node_op.name_any()));
         known.sort_by_key(|node_op| node_op.name_any());
@@ -276,6 +288,11 @@ fn client(process: u32, shared: &Arc<Shared>) -> (Client, JoinHandle<()>) {
     let server = tokio::spawn(async move {
         while let Some((request, responder)) = handle.next_request().await {
             let (parts, body) = request.into_parts();
+            // What is told of an operation decides nothing.
+            if parts.uri.path().contains("/events") {
+                responder.send_response(Response::new(body));
+                continue;
+            }
             let bytes = body.collect().await.unwrap().to_bytes();
             let call = Call {
                 method: parts.method.to_string(),
@@ -283,11 +300,6 @@ fn client(process: u32, shared: &Arc<Shared>) -> (Client, JoinHandle<()>) {
                 query: parts.uri.query().unwrap_or_default().to_owned(),
                 body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
             };
-            // What is told of an operation decides nothing.
-            if call.path.contains("/events") {
-                responder.send_response(response((201, call.body)));
-                continue;
-            }
             shared.pending.lock().unwrap().push(Pending {
                 process,
                 call,
@@ -299,6 +311,12 @@ fn client(process: u32, shared: &Arc<Shared>) -> (Client, JoinHandle<()>) {
 }
 
 impl Pending {
+    /// Who asks for what.
+    pub(super) fn name(&self) -> String {
+        let Call { method, path, .. } = &self.call;
+        format!("{} {method} {path}", self.process)
+    }
+
     /// Answers; with nothing, as a connection that breaks.
     pub(super) fn answer(self, answer: Option<Answer>) {
         match answer {
@@ -309,6 +327,6 @@ impl Pending {
 }
 
 fn response((code, body): Answer) -> Response<Body> {
-    let body = Body::from(serde_json::to_vec(&body).unwrap());
+    let body = Body::from(serde_json::to_vec(&*body).unwrap());
     Response::builder().status(code).body(body).unwrap()
 }

@@ -1,37 +1,43 @@
 //! One schedule: who moves next, what gets lost, who dies. The same choices make the same schedule.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod rest;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::choices::Choices;
 use super::cluster::Cluster;
+use super::history::History;
 use super::model::{Call, refusal};
 use super::process::{Pending, Process, Shared};
 use crate::clock::Clock;
 use crate::clock::simulated::Simulated;
+use ::simulation::{Choices, Outcome};
 
 /// Moves of one schedule before everything is left to come to rest.
-const MOVES: usize = 160;
-/// Rounds within which everything must come to rest.
-const ROUNDS: usize = 400;
-
-/// What a schedule came to.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    /// Rules that were broken.
-    pub(super) violations: Vec<String>,
-    /// All choices that were drawn.
-    pub(super) choices: Vec<u32>,
-    /// Faults by kind.
-    pub(super) faults: BTreeMap<&'static str, u64>,
-    /// States that nodes were in.
-    pub(super) states: BTreeSet<String>,
-    /// Requests that were made.
-    pub(super) requests: u64,
-    /// What happened, in words.
-    pub(super) trace: Vec<String>,
-}
+const MOVES: usize = 240;
+/// What every move begins with.
+const STEP: &str = "next";
+/// The moves of the schedule itself, as kept choices name them.
+const STEPS: [&str; 7] = [
+    "an answer",
+    "a pass",
+    "a watch tells",
+    "the world moves",
+    "a crash",
+    "time passes",
+    "the clock jumps",
+];
+/// What can become of a request.
+const FATES: [&str; 8] = [
+    "served",
+    "request lost",
+    "answer lost",
+    "no answer",
+    "429",
+    "500",
+    "409",
+    "503",
+];
 
 struct Schedule {
     shared: Arc<Shared>,
@@ -43,6 +49,8 @@ struct Schedule {
     next_process: u32,
     unanswered: Vec<Pending>,
     traced: bool,
+    /// Whether requests and answers get lost.
+    lossy: bool,
 }
 
 /// Runs one schedule. With `traced`, tells what happened.
@@ -63,11 +71,12 @@ pub(super) fn run(choices: Choices, traced: bool) -> Outcome {
 impl Schedule {
     fn new(mut choices: Choices, traced: bool) -> Self {
         let (clock, simulated) = Clock::simulated();
-        let cluster = Cluster::new(&mut choices, clock.now().to_string());
+        let cluster = Cluster::new(&mut choices, clock.now());
         let shared = Arc::new(Shared {
             cluster: Mutex::new(cluster),
             pending: Mutex::default(),
         });
+        let lossy = choices.rarely("losses", 2);
         let mut schedule = Self {
             shared,
             processes: Vec::new(),
@@ -78,13 +87,19 @@ impl Schedule {
             next_process: 0,
             unanswered: Vec::new(),
             traced,
+            lossy,
         };
         schedule.start_process(0);
-        if schedule.choices.rarely(3) {
+        if schedule.choices.rarely("two leaders", 3) {
             schedule.fault("two leaders");
+            schedule.history(|history| history.two_leaders = true);
             schedule.start_process(0);
         }
         schedule
+    }
+
+    fn history(&self, change: impl FnOnce(&mut History)) {
+        change(&mut self.shared.cluster.lock().unwrap().model.history);
     }
 
     fn fault(&mut self, what: &'static str) {
@@ -121,13 +136,13 @@ impl Schedule {
 
     /// The API server's clock is its own: it does not jump.
     fn stamp(&self) {
-        self.shared.cluster.lock().unwrap().model.time = self.clock.now().to_string();
+        self.shared.cluster.lock().unwrap().model.time = self.clock.now();
     }
 
     async fn disturbed(&mut self) {
         self.stamp();
         for _ in 0..MOVES {
-            if self.is_broken() || self.choices.are_used_up() {
+            if self.is_broken() || self.choices.are_used_up(STEP) {
                 return;
             }
             self.disturbed_move().await;
@@ -137,22 +152,24 @@ impl Schedule {
 
     async fn disturbed_move(&mut self) {
         let waiting = !self.shared.pending.lock().unwrap().is_empty();
-        let answer = if waiting { 40 } else { 0 };
-        match self.choices.weighted(&[answer, 16, 14, 20, 1, 2, 1]) {
+        let answer = if waiting { 60 } else { 0 };
+        let weights = [answer, 16, 14, 20, 1, 2, 1];
+        let name = |index: usize| STEPS[index].to_owned();
+        match self.choices.pick(STEP, &weights, name) {
             0 => self.answer(false),
             1 => self.pass(),
             2 => self.deliver(),
             3 => self.world(false),
             4 => self.crash(),
             5 => {
-                let seconds = [1, 5, 31, 130, 700][self.choices.index(5)];
+                let seconds = [1, 5, 31, 130, 700][self.choices.index("how long", 5)];
                 self.tell(|| format!("{seconds} s pass"));
                 self.stamp();
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
             }
             _ => {
                 self.fault("clock jump");
-                let seconds = i64::from(self.choices.draw(7200)) - 3600;
+                let seconds = i64::from(self.choices.draw("how far", 7200)) - 3600;
                 self.simulated.jump(seconds);
             }
         }
@@ -184,12 +201,14 @@ impl Schedule {
     }
 
     fn pass(&mut self) {
-        let index = self.choices.index(self.processes.len());
-        let idle = self.processes[index].idle();
+        let index = self.process();
+        let idle = self.processes[index].idle(&self.shared);
         if idle.is_empty() {
             return;
         }
-        let chosen = Arc::clone(&idle[self.choices.index(idle.len())]);
+        let name = |index: usize| idle[index].metadata.name.clone().unwrap_or_default();
+        let chosen = self.choices.pick("operation", &vec![1; idle.len()], name);
+        let chosen = Arc::clone(&idle[chosen]);
         let id = self.processes[index].id;
         self.tell(|| {
             format!(
@@ -200,9 +219,13 @@ impl Schedule {
         self.processes[index].begin(chosen);
     }
 
+    fn process(&mut self) -> usize {
+        self.choices.index("process", self.processes.len())
+    }
+
     fn deliver(&mut self) {
-        let index = self.choices.index(self.processes.len());
-        let watch = self.choices.index(5);
+        let index = self.process();
+        let watch = self.choices.index("watch", 5);
         let shared = Arc::clone(&self.shared);
         let id = self.processes[index].id;
         if watch == 4 {
@@ -210,7 +233,7 @@ impl Schedule {
                 self.processes[index].deliver(&shared, watch, usize::MAX);
             }
         } else {
-            let most = 1 + self.choices.index(4);
+            let most = 1 + self.choices.index("how many", 4);
             self.processes[index].deliver(&shared, watch, most);
         }
         self.tell(|| format!("process {id}: watch {watch} tells"));
@@ -219,31 +242,31 @@ impl Schedule {
     fn answer(&mut self, calm: bool) {
         let pending = {
             let mut pending = self.shared.pending.lock().unwrap();
+            let name = |index: usize| {
+                // Two that look the same are told apart by their place.
+                let name = pending[index].name();
+                let same = pending[..index].iter();
+                let same = same.filter(|earlier| earlier.name() == name).count();
+                format!("{name} {same}")
+            };
             let index = if calm {
                 0
             } else {
-                self.choices.index(pending.len())
+                let weights = vec![1; pending.len()];
+                self.choices.pick("request", &weights, name)
             };
             pending.remove(index)
         };
         self.outcome.requests += 1;
-        let fate = if calm {
+        let fate = if calm || !self.lossy {
             0
         } else {
-            self.choices.weighted(&[60, 1, 2, 1, 1, 1, 1, 1])
+            let weights = [60, 1, 2, 1, 1, 1, 1, 1];
+            let name = |index: usize| FATES[index].to_owned();
+            self.choices.pick("fate", &weights, name)
         };
-        let fault = [
-            "",
-            "request lost",
-            "answer lost",
-            "no answer",
-            "429",
-            "500",
-            "409",
-            "503",
-        ][fate];
         if fate > 0 {
-            self.fault(fault);
+            self.fault(FATES[fate]);
         }
         let (id, request) = (pending.process, pending.call.clone());
         self.tell(|| format!("process {id}: {}", in_words(&request)));
@@ -277,7 +300,7 @@ impl Schedule {
 
     fn crash(&mut self) {
         self.fault("crash");
-        let index = self.choices.index(self.processes.len());
+        let index = self.process();
         let process = self.processes.remove(index);
         let id = process.id;
         process.kill();
@@ -290,70 +313,13 @@ impl Schedule {
         });
         for call in lost {
             // It may have been on its way already.
-            if self.choices.rarely(2) {
+            if self.choices.rarely("it still arrives", 2) {
                 self.tell(|| format!("  still arrives: {}", in_words(&call)));
                 self.serve(&call);
             }
         }
-        let lag = self.choices.index(12);
+        let lag = self.choices.index("lag", 12);
         self.start_process(lag);
-    }
-
-    /// Faults are over: everything that was asked for must come to its end.
-    async fn come_to_rest(&mut self) {
-        self.tell(|| "calm".to_owned());
-        self.shared.cluster.lock().unwrap().calm_down();
-        let mut quiet = 0;
-        for round in 0..ROUNDS {
-            if self.is_broken() {
-                return;
-            }
-            let before = self.shared.cluster.lock().unwrap().model.changes.len();
-            let shared = Arc::clone(&self.shared);
-            for index in 0..self.processes.len() {
-                for watch in 0..4 {
-                    self.processes[index].deliver(&shared, watch, usize::MAX);
-                }
-                for node_op in self.processes[index].idle() {
-                    self.processes[index].begin(node_op);
-                }
-            }
-            self.settle().await;
-            while !self.shared.pending.lock().unwrap().is_empty() {
-                self.answer(true);
-                self.settle().await;
-            }
-            for _ in 0..4 {
-                self.world(true);
-            }
-            let after = self.shared.cluster.lock().unwrap().model.changes.len();
-            let moves = before != after || self.shared.cluster.lock().unwrap().is_busy();
-            quiet = if moves { 0 } else { quiet + 1 };
-            if quiet > 3 && self.is_over() {
-                break;
-            }
-            self.stamp();
-            // Long waits now and then, for what ends by a deadline; in between, what was just learnt is still fresh.
-            let seconds = if moves || round % 4 > 0 { 3 } else { 60 };
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
-        }
-        let mut cluster = self.shared.cluster.lock().unwrap();
-        let model = &mut cluster.model;
-        let objects = std::mem::take(&mut model.objects);
-        model.history.at_rest(&objects);
-    }
-
-    fn is_over(&self) -> bool {
-        let cluster = self.shared.cluster.lock().unwrap();
-        cluster
-            .model
-            .all(super::model::Kind::NodeOp)
-            .all(|(_, node_op)| {
-                matches!(
-                    super::model::text(node_op, "/status/phase"),
-                    "Completed" | "Failed"
-                )
-            })
     }
 
     fn end(mut self) -> Outcome {
@@ -368,6 +334,7 @@ impl Schedule {
             *self.outcome.faults.entry(what).or_default() += count;
         }
         self.outcome.choices = self.choices.taken().to_vec();
+        self.outcome.told = self.choices.told().to_vec();
         self.outcome
     }
 }

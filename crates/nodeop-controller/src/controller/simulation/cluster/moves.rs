@@ -50,7 +50,7 @@ impl Cluster {
             }
             Move::PodLost(pod) => {
                 self.note("reboot pod lost");
-                if choices.rarely(2) {
+                if choices.rarely("pod is removed", 2) {
                     self.model.remove(Kind::Pod, pod);
                 } else {
                     self.pod_status(pod, &json!({"phase": "Failed", "reason": "Evicted"}));
@@ -92,6 +92,7 @@ impl Cluster {
         // Containers run one after the other; the sentinel is written when it is the agent's turn.
         let agent_first = text(spec, "/initContainers/0/name") == AGENT_CONTAINER;
         if (good && with_agent) || agent_first {
+            self.model.history.sentinel(&node, good);
             self.machines
                 .entry(node.clone())
                 .or_default()
@@ -126,7 +127,7 @@ impl Cluster {
             return;
         };
         // A Job whose Pods are gone may still be told: its result is in its own status.
-        if choices.rarely(8) {
+        if choices.rarely("pods are gone", 8) {
             let pods: Vec<String> = self
                 .model
                 .all(Kind::Pod)
@@ -273,24 +274,24 @@ impl Cluster {
 
     pub(in crate::controller::simulation) fn create_op(&mut self, choices: &mut Choices) {
         self.pods += 1;
-        let disturbing = !choices.rarely(4);
+        let disturbing = !choices.rarely("plain operation", 4);
         let mut spec = json!({
             "command": ["run"],
-            "concurrency": choices.draw(3),
-            "stopOnFailure": choices.rarely(3),
-            "uncordonOnFailure": choices.rarely(3),
+            "concurrency": choices.draw("concurrency", 3),
+            "stopOnFailure": choices.rarely("stopOnFailure", 3),
+            "uncordonOnFailure": choices.rarely("uncordonOnFailure", 3),
         });
         if disturbing {
             spec["cordon"] = json!(true);
-            spec["rebootOnSuccess"] = json!(!choices.rarely(4));
-            if choices.rarely(2) {
+            spec["rebootOnSuccess"] = json!(!choices.rarely("no reboot", 4));
+            if choices.rarely("drain", 2) {
                 spec["drainOptions"] = json!({"enabled": true, "timeoutSeconds": 900});
             }
         }
-        if choices.rarely(3) {
+        if choices.rarely("preflight", 3) {
             spec["preflight"] = json!({"command": ["check"]});
         }
-        if choices.rarely(3) {
+        if choices.rarely("verify", 3) {
             spec["verify"] = json!({"command": ["check"]});
         }
         let op = json!({"apiVersion": "operator.kairos.io/v1alpha1", "kind": "NodeOp",
