@@ -51,35 +51,7 @@ async fn artifacts_are_built_on_a_real_node() {
     )
     .await
     .unwrap();
-    let store = nodes.images();
-    let image = |name: &str| format!("{REGISTRY}/{name}");
-    store
-        .put(
-            TOOLS,
-            tokio::task::spawn_blocking(images::tools).await.unwrap(),
-        )
-        .unwrap();
-    store
-        .put(&image("kairos-init:e2e"), images::kairos_init())
-        .unwrap();
-    store
-        .put(&image("kairos:v1"), images::kairos(&nodes))
-        .unwrap();
-    store
-        .put(&image("vanilla:v1"), nodes.busybox().unwrap())
-        .unwrap();
-    store
-        .put(&image("bundle-one:v1"), images::bundle("one"))
-        .unwrap();
-    store
-        .put(&image("bundle-two:v1"), images::bundle("two"))
-        .unwrap();
-    let served = store.clone();
-    tokio::task::spawn_blocking(move || serving::put_images(&served))
-        .await
-        .unwrap();
-    store.require_password(REGISTRY, USER, PASSWORD).unwrap();
-
+    put_images(&nodes).await;
     operator::install_artifact_controller(&cluster)
         .await
         .unwrap();
@@ -90,7 +62,7 @@ async fn artifacts_are_built_on_a_real_node() {
         format!("--worker-image={TOOLS}"),
         format!("--auroraboot-image={TOOLS}"),
         format!("--buildah-image={TOOLS}"),
-        format!("--kairos-init-image={}", image("kairos-init:e2e")),
+        format!("--kairos-init-image={}", in_registry("kairos-init:e2e")),
         "--allow-insecure-registries".to_owned(),
     ] {
         controller = controller.argument(&argument);
@@ -117,15 +89,56 @@ async fn artifacts_are_built_on_a_real_node() {
     .await;
 
     bad_templates::each_kind_is_told_with_its_place(&site).await;
+    all_is_built(&cluster, &site, &nodes).await;
+    // Everything else has run meanwhile.
+    bad_templates::none_was_tried_again(&site, &cluster).await;
+    serving::the_controller_s_rights_suffice_and_show_no_secret(&site, &cluster).await;
+}
+
+fn in_registry(name: &str) -> String {
+    format!("{REGISTRY}/{name}")
+}
+
+async fn put_images(nodes: &RealNodes) {
+    let store = nodes.images();
+    store
+        .put(
+            TOOLS,
+            tokio::task::spawn_blocking(images::tools).await.unwrap(),
+        )
+        .unwrap();
+    store
+        .put(&in_registry("kairos-init:e2e"), images::kairos_init())
+        .unwrap();
+    store
+        .put(&in_registry("kairos:v1"), images::kairos(nodes))
+        .unwrap();
+    store
+        .put(&in_registry("vanilla:v1"), nodes.busybox().unwrap())
+        .unwrap();
+    store
+        .put(&in_registry("bundle-one:v1"), images::bundle("one"))
+        .unwrap();
+    store
+        .put(&in_registry("bundle-two:v1"), images::bundle("two"))
+        .unwrap();
+    let served = store.clone();
+    tokio::task::spawn_blocking(move || serving::put_images(&served))
+        .await
+        .unwrap();
+    store.require_password(REGISTRY, USER, PASSWORD).unwrap();
+}
+
+async fn all_is_built(cluster: &Cluster, site: &Site, nodes: &RealNodes) {
     let builds: [LocalBoxFuture<'_, ()>; 8] = [
-        outputs::every_output_of_a_kairos_image_is_built(&site).boxed_local(),
-        files_are_served(&cluster, &site, &nodes).boxed_local(),
-        outputs::a_base_image_is_converted_overlaid_and_assembled(&site).boxed_local(),
-        outputs::a_dockerfile_is_rendered_built_and_converted(&site).boxed_local(),
-        outputs::the_advanced_example_of_the_readme_is_built(&site).boxed_local(),
-        outputs::a_vanilla_image_is_converted(&site).boxed_local(),
-        outputs::an_image_is_its_own_output_when_nothing_else_is_asked_for(&site).boxed_local(),
-        a_missing_secret_is_told(&site).boxed_local(),
+        outputs::every_output_of_a_kairos_image_is_built(site).boxed_local(),
+        files_are_served(cluster, site, nodes).boxed_local(),
+        outputs::a_base_image_is_converted_overlaid_and_assembled(site).boxed_local(),
+        outputs::a_dockerfile_is_rendered_built_and_converted(site).boxed_local(),
+        outputs::the_advanced_example_of_the_readme_is_built(site).boxed_local(),
+        outputs::a_vanilla_image_is_converted(site).boxed_local(),
+        outputs::an_image_is_its_own_output_when_nothing_else_is_asked_for(site).boxed_local(),
+        a_missing_secret_is_told(site).boxed_local(),
     ];
     // Each goes to its end, also where another has failed: the next run then has all of them mended.
     let ends: Vec<_> = stream::iter(builds)
@@ -136,9 +149,6 @@ async fn artifacts_are_built_on_a_real_node() {
     for end in ends {
         end.unwrap_or_else(|panic| resume_unwind(panic));
     }
-    // Everything else has run meanwhile.
-    bad_templates::none_was_tried_again(&site, &cluster).await;
-    serving::the_controller_s_rights_suffice_and_show_no_secret(&site, &cluster).await;
 }
 
 /// The server of `deploy/nginx`, from its installation to what must not go wrong there.
