@@ -44,6 +44,15 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// Set for a package of this workspace.
     pub(crate) path: Option<PathBuf>,
+    /// `dev` or `build`; nothing for what is built in.
+    pub(crate) kind: Option<String>,
+}
+
+impl Dependency {
+    /// Whether only tests have it.
+    pub(crate) fn is_for_tests(&self) -> bool {
+        self.kind.as_deref() == Some("dev")
+    }
 }
 
 /// A library, binary or integration test of a package.

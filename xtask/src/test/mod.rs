@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// Only the Helm chart and kustomize (an API server; helm and kubectl are built by Go once).
     #[arg(long)]
     chart: bool,
+    /// Only simulated faults: thousands of schedules against a model of the API server, and planted mistakes.
+    #[arg(long)]
+    faults: bool,
     /// Build and use this Kubernetes instead of the pinned one, for example v1.33.5, or v1.33.x for the newest 1.33 (with --api or --sim).
     #[arg(long, value_name = "VERSION", value_parser = kubernetes_version)]
     kubernetes: Option<String>,
@@ -112,6 +115,7 @@ fn named(arguments: &Arguments) -> Vec<Part> {
         (arguments.observe, Part::Observe),
         (arguments.bench, Part::Bench),
         (arguments.chart, Part::Chart),
+        (arguments.faults, Part::Faults),
     ];
     switches
         .into_iter()
@@ -153,10 +157,19 @@ fn deny_row(workspace: &Workspace) -> anyhow::Result<Row> {
 fn build_row(workspace: &Workspace, selected: &[Part]) -> anyhow::Result<Row> {
     println!("building");
     let start = Instant::now();
-    let built = match (selected, parts::runs(workspace, Part::Unit).first()) {
-        ([Part::Unit], Some(selection)) => runner::build_selection(workspace, selection)?,
+    let build = |part| -> anyhow::Result<bool> {
+        match parts::runs(workspace, part).first() {
+            Some(selection) => runner::build_selection(workspace, selection),
+            None => Ok(true),
+        }
+    };
+    let mut built = match selected {
+        [part @ (Part::Unit | Part::Faults)] => build(*part)?,
         _ => runner::build(workspace)?,
     };
+    if built && selected.len() > 1 && selected.contains(&Part::Faults) {
+        built = build(Part::Faults)?;
+    }
     if built && selected.contains(&Part::Nodes) {
         agent::build(workspace)?;
     }
@@ -173,17 +186,19 @@ fn part_row(
     workspace: &Workspace,
     part: Part,
     budget: Option<Duration>,
-    environment: &[(&str, String)],
+    environment: &[(&'static str, String)],
 ) -> anyhow::Result<Row> {
     let runs = parts::runs(workspace, part);
     if runs.is_empty() {
         return Ok(Row::failed(part.name(), "no test target belongs to it"));
     }
     println!("{}: running", part.name());
+    let mut environment = environment.to_vec();
+    environment.extend(parts::variables(part));
     let start = Instant::now();
     let mut counts = Counts::default();
     for arguments in &runs {
-        counts += runner::run(workspace, arguments, environment)?;
+        counts += runner::run(workspace, arguments, &environment)?;
     }
     let mut row = Row::ran(part.name(), counts, start.elapsed(), budget);
     if counts == Counts::default() {

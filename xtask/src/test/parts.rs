@@ -27,7 +27,16 @@ pub(crate) enum Part {
     Bench,
     /// The Helm chart and kustomize, with helm, kubectl and an API server: `e2e/tests/chart_*.rs`.
     Chart,
+    /// Simulated faults, thousands of schedules of them: the modules `simulation` of the controllers.
+    Faults,
 }
+
+/// Optimises the controllers whose simulation runs.
+const SIMULATION_CONFIG: &str = ".cargo/simulation.toml";
+/// Schedules without a planted mistake.
+const SIMULATION_SCHEDULES: &str = "20000";
+/// Looks through thousands of schedules too.
+const SEARCH: &str = "every_planted_mistake_is_found";
 
 impl Part {
     pub(crate) const ALL: [Self; 8] = [
@@ -39,6 +48,7 @@ impl Part {
         Self::Observe,
         Self::Bench,
         Self::Chart,
+        Self::Faults,
     ];
 
     /// As in CONTRIBUTING.md and on the command line.
@@ -52,6 +62,7 @@ impl Part {
             Self::Observe => "observe",
             Self::Bench => "bench",
             Self::Chart => "chart",
+            Self::Faults => "faults",
         }
     }
 
@@ -85,12 +96,24 @@ pub(crate) fn runs(workspace: &Workspace, part: Part) -> Vec<Selection> {
         .filter(|(package, test)| Part::of(package, test) == Some(part))
         .map(|(_, test)| test)
         .collect();
+    if part == Part::Faults {
+        let tests = [
+            "--lib",
+            "--",
+            "simulation::",
+            "--nocapture",
+            "--test-threads=1",
+        ];
+        let selection = ["--config", SIMULATION_CONFIG].into_iter().chain(tests);
+        return vec![selection.map(str::to_owned).collect()];
+    }
     let mut selection: Selection = tests
         .iter()
         .flat_map(|test| ["--test".to_owned(), (*test).to_owned()])
         .collect();
     if part == Part::Unit {
-        selection.extend(["--lib".to_owned(), "--bins".to_owned()]);
+        let rest = ["--lib", "--bins", "--", "--skip", SEARCH];
+        selection.extend(rest.map(str::to_owned));
         return vec![selection, vec!["--doc".to_owned()]];
     }
     if selection.is_empty() {
@@ -98,6 +121,11 @@ pub(crate) fn runs(workspace: &Workspace, part: Part) -> Vec<Selection> {
     } else {
         vec![selection]
     }
+}
+
+/// What the tests of a part read besides what all of them read.
+pub(super) fn variables(part: Part) -> Option<(&'static str, String)> {
+    (part == Part::Faults).then(|| ("SIMULATION_SCHEDULES", SIMULATION_SCHEDULES.to_owned()))
 }
 
 /// Test files of e2e whose name says no part: no run would include them.
