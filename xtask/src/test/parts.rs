@@ -39,7 +39,7 @@ const SIMULATION_SCHEDULES: &str = "20000";
 const SEARCH: &str = "every_planted_mistake_is_found";
 
 impl Part {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Unit,
         Self::Api,
         Self::Sim,
