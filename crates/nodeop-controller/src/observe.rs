@@ -24,7 +24,7 @@ use crate::decide::{DrainView, Snapshot, is_finished, told_boot};
 use crate::error::Result;
 use crate::watched::{JobOutcome, WatchedJob, WatchedNode, WatchedPod};
 use others::{Others, busy, concerns_control_plane};
-pub use proof::confirm_up;
+pub use proof::{confirm_unclaimed, confirm_up};
 
 /// Reads in flight at once, within one pass.
 const READS_IN_FLIGHT: usize = 16;

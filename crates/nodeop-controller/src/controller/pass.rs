@@ -24,7 +24,7 @@ use crate::apply::nodes::{Guarded, patch_node};
 use crate::apply::{self, place, pods, within};
 use crate::decide::{Plan, Rehearsal, Release, decide};
 use crate::error::{Error, Result};
-use crate::observe::{Observed, has_open_reservation, observe};
+use crate::observe::{Observed, confirm_unclaimed, has_open_reservation, observe};
 use crate::status::{self, StartProblem, Write};
 
 /// An unfinished NodeOp is looked at this often even when nothing happens: it heals what an event could not tell.
@@ -76,6 +76,17 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
     let (mut plan, rehearsal) = plan(context, &node_op, &observed, now).await?;
     if plan.hold {
         return hold(context, &node_op).await;
+    }
+    if confirm_unclaimed(
+        &context.requests,
+        &node_op,
+        &plan.status,
+        &mut observed.nodes,
+    )
+    .await?
+    {
+        let snapshot = observed.snapshot(&node_op, context.own_node.as_deref());
+        plan = decide(&snapshot, &rehearsal, now);
     }
     if !plan.releases.is_empty() && !planted!(ResultBeforeRelease) {
         observed.unreleased = give_back(context, &node_op, &plan.releases, &observed).await;

@@ -14,7 +14,8 @@ use kube::Api;
 use super::{Pods, READS_IN_FLIGHT};
 use crate::apply::{Requests, within};
 use crate::build::names::reboot_pod_name;
-use crate::decide::{is_finished, may_reboot};
+use crate::claim::{Holder, claimed_by};
+use crate::decide::{holds_slot, is_finished, may_reboot};
 use crate::error::Result;
 use crate::watched::WatchedNode;
 
@@ -51,6 +52,36 @@ pub async fn confirm_up(
         })
         .map(|(name, _)| name.clone());
     replace(requests, gone.collect(), nodes).await
+}
+
+/// Replaces each Node that is about to get its result, or to be withdrawn, and that no cache shows as ours. A cache that was
+/// filled late, in a process that has just begun, may not show the claim of the one before; the node would get its result,
+/// and the control plane's place be free, without being given back. Whether one of them is claimed after all.
+pub async fn confirm_unclaimed(
+    requests: &Requests,
+    node_op: &NodeOp,
+    after: &NodeOpStatus,
+    nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
+) -> Result<bool> {
+    if !node_op.spec.disrupts() {
+        return Ok(false);
+    }
+    let me = Holder::of(node_op);
+    let is_ours = |node: &Arc<WatchedNode>| claimed_by(node).as_ref() == Some(&me);
+    let before = node_op
+        .status
+        .iter()
+        .flat_map(|status| &status.node_statuses);
+    let ending: Vec<String> = before
+        .filter(|(_, entry)| holds_slot(entry))
+        .filter(|(name, _)| after.node_statuses.get(*name).is_none_or(is_finished))
+        .filter(|(name, _)| nodes.get(*name).is_some_and(|node| !is_ours(node)))
+        .map(|(name, _)| name.clone())
+        .collect();
+    replace(requests, ending.clone(), nodes).await?;
+    Ok(ending
+        .iter()
+        .any(|name| nodes.get(name).is_some_and(is_ours)))
 }
 
 async fn replace(
@@ -132,10 +163,7 @@ mod tests {
     }
 
     /// An API server that holds each Node in the boot to leave. Returns the names it was asked for.
-    async fn confirmed(
-        status: &NodeOpStatus,
-        nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
-    ) -> Vec<String> {
+    async fn asked_for(confirm: impl AsyncFnOnce(&Requests)) -> Vec<String> {
         let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
         let client = Client::new(service, "default");
         let requests = Requests {
@@ -158,7 +186,7 @@ mod tests {
             }
             asked
         });
-        confirm(&requests, status, nodes).await.unwrap();
+        confirm(&requests).await;
         drop(requests);
         server.await.unwrap()
     }
@@ -183,9 +211,60 @@ mod tests {
             .into(),
             ..NodeOpStatus::default()
         };
-        let asked = confirmed(&status, &mut nodes).await;
+        let asked = asked_for(async |requests| {
+            confirm(requests, &status, &mut nodes).await.unwrap();
+        })
+        .await;
         assert_eq!(asked, ["late"], "only who would be proven is asked for");
         assert_eq!(nodes["late"].status.node_info.boot_id, LEFT);
         assert_eq!(nodes["other"].status.node_info.boot_id, BEFORE);
+    }
+
+    #[tokio::test]
+    async fn before_a_node_ends_a_claim_that_no_cache_shows_is_asked_for() {
+        let mut node_op = NodeOp::new("op", api_types::nodeop::NodeOpSpec::default());
+        node_op.metadata.namespace = Some("shop".to_owned());
+        node_op.metadata.uid = Some("uid".to_owned());
+        node_op.spec.cordon = true;
+        let mut held = node("held", &[]);
+        let claim = (
+            api_types::names::ANNOTATION_CLAIMED_BY.to_owned(),
+            "shop/op@uid".to_owned(),
+        );
+        held.metadata.annotations = Some([claim].into());
+        let names = ["late", "withdrawn", "working", "ended"];
+        let others = names.iter().map(|name| node(name, &[]));
+        let mut nodes = by_name(others.chain([held]).collect(), WatchedNode::name);
+        let mut before = BTreeMap::from([
+            ("held".to_owned(), entry(NodeStep::Draining)),
+            ("late".to_owned(), entry(NodeStep::Draining)),
+            ("withdrawn".to_owned(), entry(NodeStep::Reserved)),
+            ("working".to_owned(), entry(NodeStep::Draining)),
+            ("gone".to_owned(), entry(NodeStep::Draining)),
+        ]);
+        let failed = NodeStatus {
+            phase: NodePhase::Failed,
+            ..NodeStatus::default()
+        };
+        before.insert("ended".to_owned(), failed.clone());
+        let mut after = NodeOpStatus {
+            node_statuses: before.clone(),
+            ..NodeOpStatus::default()
+        };
+        for name in ["held", "late", "gone"] {
+            after.node_statuses.insert(name.to_owned(), failed.clone());
+        }
+        after.node_statuses.remove("withdrawn");
+        node_op.status = Some(NodeOpStatus {
+            node_statuses: before,
+            ..NodeOpStatus::default()
+        });
+        let mut asked = asked_for(async |requests| {
+            let claimed = confirm_unclaimed(requests, &node_op, &after, &mut nodes).await;
+            assert!(!claimed.unwrap());
+        })
+        .await;
+        asked.sort();
+        assert_eq!(asked, ["late", "withdrawn"]);
     }
 }
