@@ -1,4 +1,4 @@
-//! The admission policy of `deploy/examples`, which SECURITY.md recommends: what it lets in, and what it refuses with which
+//! The admission policy of `deploy/policies`, which SECURITY.md recommends: what it lets in, and what it refuses with which
 //! words.
 
 #![allow(
@@ -16,7 +16,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-const POLICY: &str = include_str!("../../deploy/examples/admission-policy.yaml");
+const POLICY: &str = include_str!("../../deploy/policies/admission-policy.yaml");
 const OPERATIONS: &str = "kairos-operations";
 const CONTROLLER: &str = "system:serviceaccount:kairos-operator:nodeop-controller";
 const JOB_CONTROLLER: &str = "system:serviceaccount:kube-system:job-controller";

@@ -104,7 +104,7 @@ async fn each_controller_may_do_what_is_listed_here_and_nothing_else() {
     operator::install_artifact_controller(&cluster)
         .await
         .unwrap();
-    let mut listed = String::new();
+    let mut listed = Vec::new();
     for controller in CONTROLLERS {
         for namespace in [NAMESPACE, DETECT_NAMESPACE, "default"] {
             let rules = rules(&cluster, controller, namespace).await;
@@ -116,11 +116,9 @@ async fn each_controller_may_do_what_is_listed_here_and_nothing_else() {
                     assert!(!NEVER_VERBS.contains(&&**verb), "{controller}: {rule:?}");
                 }
             }
-            listed.push_str(&format!("{controller} in {namespace}\n"));
-            for line in lines(&rules) {
-                listed.push_str(&format!("  {line}\n"));
-            }
+            listed.push(format!("{controller} in {namespace}"));
+            listed.extend(lines(&rules).iter().map(|line| format!("  {line}")));
         }
     }
-    insta::assert_snapshot!(listed);
+    insta::assert_snapshot!(listed.join("\n"));
 }

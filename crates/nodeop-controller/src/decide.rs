@@ -347,12 +347,11 @@ pub(crate) fn is_finished(entry: &NodeStatus) -> bool {
 
 /// Whether a node counts against `concurrency`: started, not finished, not gone.
 pub(crate) fn holds_slot(entry: &NodeStatus) -> bool {
-    !is_finished(entry)
-        && !matches!(
-            entry.step,
-            Some(NodeStep::WaitingForReady | NodeStep::NodeGone)
-        )
-        && !(planted!(SlotFreedEarly) && entry.boot_id.is_some())
+    if planted!(SlotFreedEarly) {
+        return !is_finished(entry) && entry.boot_id.is_none();
+    }
+    let idle = [NodeStep::WaitingForReady, NodeStep::NodeGone].map(Some);
+    !is_finished(entry) && !idle.contains(&entry.step)
 }
 
 fn gate(

@@ -50,6 +50,7 @@ impl Choices {
     }
 
     /// Remembers in words what is chosen.
+    #[must_use]
     pub fn telling(mut self) -> Self {
         self.told = Some(Vec::new());
         self

@@ -1,6 +1,7 @@
 //! `deploy/nginx` as it is installed, and the upload exporter as kairos-operator's README has it: by the Service's name, and
 //! back out by the Service and by the NodePort.
 
+use std::path::Path;
 use std::time::Duration;
 
 use api_types::osartifact::{ArtifactPhase, OSArtifact, OSArtifactStatus};
@@ -140,7 +141,12 @@ pub(crate) async fn what_the_readme_s_exporter_uploads_is_downloaded_unchanged(
 
 fn iso_checksum(status: &OSArtifactStatus) -> String {
     let files = status.artifacts.iter();
-    let mut isos = files.filter(|file| file.file.ends_with(".iso"));
+    let extension = |name: &str| {
+        Path::new(name)
+            .extension()
+            .is_some_and(|found| found == "iso")
+    };
+    let mut isos = files.filter(|file| extension(&file.file));
     isos.next().unwrap().sha256.clone()
 }
 

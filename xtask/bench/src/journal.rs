@@ -112,7 +112,7 @@ impl Journal {
         let begun = Arc::new(begun);
         let tasks = vec![
             tokio::spawn(follow(jobs, Arc::clone(&begun), move |job| {
-                of_jobs.job(&job)
+                of_jobs.job(&job);
             })),
             tokio::spawn(follow(node_ops, begun, move |node_op| {
                 if of_node_ops.node_op(&node_op) {
@@ -260,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    fn job(uid: &str, node: &str, conditions: serde_json::Value) -> SeenJob {
+    fn job(uid: &str, node: &str, conditions: &serde_json::Value) -> SeenJob {
         serde_json::from_value(json!({
             "metadata": {"name": format!("job-{uid}"), "uid": uid, "labels": {LABEL_NODE: node}},
             "status": {"conditions": conditions},
@@ -271,21 +271,21 @@ mod tests {
     #[test]
     fn a_second_job_for_a_node_is_counted_and_a_second_sight_of_one_is_not() {
         let shared = Shared::default();
-        shared.job(&job("1", "a", json!([])));
+        shared.job(&job("1", "a", &json!([])));
         shared.job(&job(
             "1",
             "a",
-            json!([{"type": "Complete", "status": "True"}]),
+            &json!([{"type": "Complete", "status": "True"}]),
         ));
         shared.job(&job(
             "2",
             "b",
-            json!([{"type": "Complete", "status": "False"}]),
+            &json!([{"type": "Complete", "status": "False"}]),
         ));
         assert_eq!(lock(&shared.seen).doubled(), 0);
         assert!(lock(&shared.seen).jobs["1"].done.is_some());
         assert!(lock(&shared.seen).jobs["2"].done.is_none());
-        shared.job(&job("3", "a", json!([])));
+        shared.job(&job("3", "a", &json!([])));
         assert_eq!(lock(&shared.seen).doubled(), 1);
     }
 
@@ -297,13 +297,13 @@ mod tests {
         shared.job(&job(
             "1",
             "a",
-            json!([{"type": "SuccessCriteriaMet", "status": "True"}]),
+            &json!([{"type": "SuccessCriteriaMet", "status": "True"}]),
         ));
         assert!(receiver.try_recv().is_err());
         shared.job(&job(
             "1",
             "a",
-            json!([{"type": "Complete", "status": "True"}]),
+            &json!([{"type": "Complete", "status": "True"}]),
         ));
         assert!(receiver.try_recv().is_ok());
     }
@@ -314,9 +314,9 @@ mod tests {
         shared.job(&job(
             "1",
             "a",
-            json!([{"type": "Complete", "status": "True"}]),
+            &json!([{"type": "Complete", "status": "True"}]),
         ));
-        shared.job(&job("2", "b", json!([])));
+        shared.job(&job("2", "b", &json!([])));
         let node_op = |phase: &str| -> NodeOp {
             serde_json::from_value(json!({
                 "apiVersion": "operator.kairos.io/v1alpha1", "kind": "NodeOp", "metadata": {"name": "x"},

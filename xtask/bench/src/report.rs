@@ -128,6 +128,9 @@ pub fn of_requests(runs: &[Run]) -> String {
     table(&header, &rows)
 }
 
+/// Reads one figure of a run.
+type Figure = fn(&Run) -> f64;
+
 /// How the figures grow with the nodes, by concurrency; nothing where there is one size.
 pub fn of_growth(runs: &[Run]) -> String {
     let mut limits: Vec<usize> = runs.iter().map(|run| run.work.concurrency).collect();
@@ -135,7 +138,7 @@ pub fn of_growth(runs: &[Run]) -> String {
     limits.dedup();
     let mut text = String::new();
     for limit in limits {
-        let figures: [(&str, fn(&Run) -> f64); 4] = [
+        let figures: [(&str, Figure); 4] = [
             ("seconds", |run| run.measured.seconds),
             ("seconds of the floor", |run| run.floor_seconds),
             ("CPU seconds", |run| run.measured.cpu_seconds),

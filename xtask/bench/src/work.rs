@@ -46,11 +46,11 @@ impl Work {
     pub fn words(&self) -> String {
         let mut words = format!("{} nodes", self.nodes);
         if self.pods_per_node > 0 {
-            words += &format!(", {} Pods on each", self.pods_per_node);
+            words = format!("{words}, {} Pods on each", self.pods_per_node);
         }
-        words += &match self.concurrency {
-            0 => ", all at once".to_owned(),
-            limit => format!(", {limit} at once"),
+        words = match self.concurrency {
+            0 => format!("{words}, all at once"),
+            limit => format!("{words}, {limit} at once"),
         };
         for (is_asked, word) in [(self.drain, ", drained"), (self.reboot, ", rebooted")] {
             words += if is_asked { word } else { "" };

@@ -1,5 +1,7 @@
 //! A hundred nodes: requests per node and doubled work, never seconds, so that a busy machine changes nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use bench::nodeop::{CONTROLLER, Measured, measure};
 use bench::site::Site;
 use bench::work::Work;

@@ -71,7 +71,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
         rows.push(deny_row(workspace)?);
     }
     let selected = if named.is_empty() {
-        Part::ALL.to_vec()
+        Part::DEFAULT.to_vec()
     } else {
         named.clone()
     };

@@ -49,12 +49,12 @@ pub fn write_decision(before: &NodeOpStatus, after: &NodeOpStatus, now: Timestam
         return Write::Now;
     };
     let seconds = i64::try_from(size(after) / PROGRESS_BYTES_PER_SECOND).unwrap_or(i64::MAX);
-    let least = if only_notes(before, after) {
+    let shortest = if only_notes(before, after) {
         NOTE_INTERVAL
     } else {
         PROGRESS_INTERVAL
     };
-    let interval = least.max(SignedDuration::from_secs(seconds));
+    let interval = shortest.max(SignedDuration::from_secs(seconds));
     let passed = now.duration_since(last.0);
     // A clock that went back must not hold the write up.
     if passed.is_negative() || passed >= interval {

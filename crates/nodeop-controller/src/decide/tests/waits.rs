@@ -6,7 +6,7 @@ use crate::watched::WatchedPod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 /// A Job whose Pod is in that state.
-fn waiting(state: serde_json::Value) -> World {
+fn waiting(state: &serde_json::Value) -> World {
     let mut world = World::new("command: [run]", workers(&["a"]));
     world.settle();
     let name = job_name(&world.op, "a");
@@ -27,7 +27,7 @@ fn waiting(state: serde_json::Value) -> World {
 
 #[test]
 fn a_container_that_was_created_and_never_starts_is_told_of_after_a_minute_and_once_by_an_event() {
-    let mut world = waiting(serde_json::json!({"waiting": {}}));
+    let mut world = waiting(&serde_json::json!({"waiting": {}}));
     world.pass();
     assert!(
         world.message("a").contains("has not started yet"),
@@ -65,7 +65,7 @@ fn a_container_that_was_created_and_never_starts_is_told_of_after_a_minute_and_o
 
 #[test]
 fn a_container_that_starts_after_all_leaves_no_words() {
-    let mut world = waiting(serde_json::json!({"waiting": {}}));
+    let mut world = waiting(&serde_json::json!({"waiting": {}}));
     world.pass();
     world.pods[0].status = serde_json::from_value(serde_json::json!({"phase": "Running",
         "containerStatuses": [{"name": "nodeop", "state": {"running": {}}}]}))
@@ -77,7 +77,7 @@ fn a_container_that_starts_after_all_leaves_no_words() {
 
 #[test]
 fn a_node_that_is_down_while_its_command_should_run_is_named() {
-    let mut world = waiting(serde_json::json!({"running": {}}));
+    let mut world = waiting(&serde_json::json!({"running": {}}));
     *world.node_mut("a") = not_ready(world.node("a").clone());
     world.pass();
     let message = world.message("a").to_owned();
@@ -97,7 +97,7 @@ fn whatever_keeps_the_pod_from_starting_is_in_the_message_while_it_waits() {
         ("CreateContainerConfigError", "secret not found"),
     ] {
         let state = serde_json::json!({"waiting": {"reason": reason, "message": words}});
-        let mut world = waiting(state);
+        let mut world = waiting(&state);
         world.pass();
         let message = world.message("a");
         assert_eq!(message, format!("the Pod cannot start: {reason}: {words}"));
@@ -106,7 +106,7 @@ fn whatever_keeps_the_pod_from_starting_is_in_the_message_while_it_waits() {
 
 #[test]
 fn a_pod_that_a_full_node_refuses_is_told_of_between_the_tries() {
-    let mut world = waiting(serde_json::json!({}));
+    let mut world = waiting(&serde_json::json!({}));
     world.pods[0].status =
         serde_json::from_value(serde_json::json!({"phase": "Failed", "reason": "Evicted",
         "message": "The node had condition: [DiskPressure]."}))
