@@ -59,9 +59,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
         // With a target that is named, the flags are not for what runs while it is built.
         .args(["--target", &machine])
         .env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\u{1f}"));
-    let built = build.status().context("failed to start `cargo build`")?;
+    let status = build.status().context("failed to start `cargo build`")?;
     ensure!(
-        built.success(),
+        status.success(),
         "failed to build fuzz/targets/{name}.rs; libFuzzer itself needs a C++ compiler (on Debian: g++)"
     );
 

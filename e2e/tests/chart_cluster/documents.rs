@@ -4,6 +4,7 @@ pub(crate) mod pages;
 pub(crate) mod shell;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use e2e::chart;
 use k8s_openapi::api::batch::v1::Job;
@@ -219,7 +220,10 @@ fn no_page_is_left_out() {
     ] {
         for entry in std::fs::read_dir(chart::root().join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.ends_with(".md") {
+            if Path::new(&name)
+                .extension()
+                .is_some_and(|found| found == "md")
+            {
                 found.insert(
                     format!("{folder}/{name}")
                         .trim_start_matches('/')

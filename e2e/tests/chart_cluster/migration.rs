@@ -58,7 +58,7 @@ async fn the_migration_guide_leads_there_and_back_without_running_anything_twice
             // One that has not been deleted, and has a concurrency to be rewritten.
             site.create(
                 "default",
-                node_op("share", json!({"concurrency": "25%", "paused": true})),
+                node_op("share", &json!({"concurrency": "25%", "paused": true})),
             )
             .await;
         }
@@ -126,7 +126,7 @@ async fn objects(site: &Site) {
             }}),
         ),
     ] {
-        let mut manifest = node_op(name, json!({}));
+        let mut manifest = node_op(name, &json!({}));
         manifest["metadata"]["finalizers"] = finalizers.clone();
         let created = site.create("default", manifest).await;
         let api: Api<NodeOp> = Api::namespaced(site.client.clone(), "default");
@@ -151,7 +151,7 @@ async fn objects(site: &Site) {
         .unwrap();
 }
 
-fn node_op(name: &str, more: Value) -> Value {
+fn node_op(name: &str, more: &Value) -> Value {
     let mut manifest = json!({
         "apiVersion": "operator.kairos.io/v1alpha1", "kind": "NodeOp", "metadata": {"name": name},
         "spec": {"command": ["run"]},

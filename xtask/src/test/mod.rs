@@ -163,17 +163,17 @@ fn build_row(workspace: &Workspace, selected: &[Part]) -> anyhow::Result<Row> {
             None => Ok(true),
         }
     };
-    let mut built = match selected {
+    let mut is_good = match selected {
         [part @ (Part::Unit | Part::Faults)] => build(*part)?,
         _ => runner::build(workspace)?,
     };
-    if built && selected.len() > 1 && selected.contains(&Part::Faults) {
-        built = build(Part::Faults)?;
+    if is_good && selected.len() > 1 && selected.contains(&Part::Faults) {
+        is_good = build(Part::Faults)?;
     }
-    if built && selected.contains(&Part::Nodes) {
+    if is_good && selected.contains(&Part::Nodes) {
         agent::build(workspace)?;
     }
-    if !built {
+    if !is_good {
         return Ok(Row::failed(
             "build",
             "something does not compile; rustc says what above",

@@ -22,7 +22,7 @@ pub(crate) fn pieces(page: &str) -> Vec<Piece> {
         match (&mut block, fence) {
             (None, Some(language)) => block = Some((language.trim().to_owned(), String::new())),
             (Some((language, text)), Some(_)) => {
-                pieces.extend(piece(language, text));
+                pieces.push(piece(language, text));
                 block = None;
             }
             (Some((_, text)), None) => {
@@ -36,18 +36,16 @@ pub(crate) fn pieces(page: &str) -> Vec<Piece> {
     pieces
 }
 
-fn piece(language: &str, text: &str) -> Option<Piece> {
+fn piece(language: &str, text: &str) -> Piece {
     match language {
-        "sh" => Some(Piece::Commands(text.to_owned())),
+        "sh" => Piece::Commands(text.to_owned()),
         "console" => {
             let typed = text
                 .lines()
                 .filter_map(|line| line.trim_start().strip_prefix("$ "));
-            Some(Piece::Commands(
-                typed.map(|line| format!("{line}\n")).collect(),
-            ))
+            Piece::Commands(typed.flat_map(|line| [line, "\n"]).collect())
         }
-        "yaml" => Some(Piece::Manifest(text.to_owned())),
+        "yaml" => Piece::Manifest(text.to_owned()),
         other => {
             panic!("a block of language \"{other}\": say sh, console or yaml, so that it is tried")
         }

@@ -71,7 +71,7 @@ impl Shell {
         let render = operator::binary("artifact-controller").unwrap();
         symlink(render, programs.join("artifact-controller")).unwrap();
         let variables = vec![
-            ("KUBECONFIG", site.cluster.kubeconfig().to_owned()),
+            ("KUBECONFIG", site.cluster.kubeconfig()),
             ("REAL_KUBECTL", assets::tool(Tool::Kubectl).unwrap()),
             ("REAL_XTASK", operator::binary("xtask").unwrap()),
             ("REAL_CARGO", std::env::var_os("CARGO").unwrap().into()),
