@@ -20,6 +20,13 @@ const PROGRAMS: [(&str, &str); 6] = [
 ];
 
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<ExitCode> {
+    // Who asks for help does not wait for a release.
+    let quick = workspace.programs().join("bench");
+    let asks = |argument: &String| argument == "--help" || argument == "-h";
+    if arguments.iter().any(asks) && quick.exists() {
+        let error = Command::new(quick).args(arguments).exec();
+        return Err(anyhow!(error).context("failed to start the bench"));
+    }
     // Cargo's own progress is shown: the whole of each program is optimised at once, which takes minutes.
     let mut build = workspace.cargo(["build", "--release"]);
     for (package, program) in PROGRAMS {

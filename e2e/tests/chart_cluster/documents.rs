@@ -17,7 +17,7 @@ use pages::{Piece, pieces};
 use shell::Shell;
 
 /// The pages in the order in which somebody might read them, the one that takes the operator off again last.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "README.md",
     "CONTRIBUTING.md",
     "ARCHITECTURE.md",
@@ -26,6 +26,7 @@ const PAGES: [&str; 13] = [
     "docs/templates.md",
     "docs/defects.md",
     "docs/metrics.md",
+    "docs/performance.md",
     "docs/runbooks/nodeop.md",
     "docs/runbooks/upgrade.md",
     "docs/runbooks/artifact.md",
