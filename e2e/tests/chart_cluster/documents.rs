@@ -193,7 +193,8 @@ async fn filled(site: &Site, commands: &str) -> String {
                 .await
                 .unwrap()
                 .items
-                .pop()
+                .into_iter()
+                .find(|pod| pod.metadata.deletion_timestamp.is_none())
         });
         let pod = found.await;
         let step = pod

@@ -11,14 +11,14 @@ use e2e::operator;
 
 use crate::site::{self, Site};
 
-/// kubectl, but for two things that simulated nodes cannot do: show the log of a container (that the Pod is found is what
-/// counts), and finish an upgrade or a build.
+/// kubectl, but for two things that simulated nodes cannot do: show the log of a container (that the Pod is known is what
+/// counts; it may be gone a moment later), and finish an upgrade or a build.
 const KUBECTL: &str = r#"#!/bin/sh
 case " $* " in
 *" logs "*)
   said=$("$REAL_KUBECTL" "$@" 2>&1) && { echo "$said"; echo "lease: failed"; exit 0; }
   case "$said" in
-  *containerLogs*|*"waiting to start"*|*"previous terminated container"*|*"no preferred addresses"*) echo "no log: lease, failed"; exit 0 ;;
+  *containerLogs*|*"waiting to start"*|*"previous terminated container"*|*"no preferred addresses"*|*"pods "*" not found"*) echo "no log: lease, failed"; exit 0 ;;
   esac
   echo "$said" >&2
   exit 1 ;;
