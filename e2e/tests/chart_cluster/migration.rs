@@ -35,6 +35,7 @@ const CONTROLLERS: [(&str, &str); 4] = [
 #[tokio::test]
 async fn the_migration_guide_leads_there_and_back_without_running_anything_twice() {
     let site = Site::new().await;
+    let before = site.everything().await;
     let shell = Shell::new(&site);
     site.restricted_namespace().await;
     shell.run(PAGE, "kubectl apply -k deploy/crds").await;
@@ -102,9 +103,14 @@ async fn the_migration_guide_leads_there_and_back_without_running_anything_twice
         .unwrap();
     site.delete("default", "nodeop", "share").await;
     site.delete("default", "nodeop", "under-way").await;
+    // Without the definition of its owner, the garbage collector takes its time.
+    site.delete("default", "job", "old-job").await;
+    let delete = "kubectl delete -k deploy/default --ignore-not-found --timeout=60s";
+    shell.run("the end", delete).await;
     for name in [NAMESPACE, "operator-system", DETECT_NAMESPACE] {
         site.delete_namespace(name).await;
     }
+    site.remains(&before, &[]).await;
 }
 
 /// NodeOps and a NodeOpUpgrade with what kairos-operator has written: one that is done, whose Job is gone, and one with a
