@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_types::nodeop::NodeOp;
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use operator_runtime::client::Clients;
+use operator_runtime::lease::Leadership;
 use proptest::test_runner::Config as ProptestConfig;
 
+use crate::apply::Requests;
+use crate::clock::Clock;
 use crate::watched::{WatchedCondition, WatchedJob, WatchedNode};
 
 /// As many random cases as `PROPTEST_CASES` asks for, else `usual`.
@@ -86,4 +92,18 @@ pub(crate) fn by_name<T>(objects: Vec<T>, name: impl Fn(&T) -> &str) -> BTreeMap
 /// The tests' clock: seconds after its start.
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+/// Requests of a process that leads, to a mocked API server.
+pub(crate) fn requests(client: Client) -> Requests {
+    Requests {
+        clients: Clients {
+            api: client.clone(),
+            without_retry: client,
+        },
+        timeout: Duration::from_secs(5),
+        leadership: Leadership::always(),
+        lease_namespace: "kairos-operator".to_owned(),
+        clock: Clock::default(),
+    }
 }

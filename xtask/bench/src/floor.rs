@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use api_types::names::{
     ANNOTATION_CLAIMED_BY, ANNOTATION_CORDONED_BY, ANNOTATION_REBOOT_AUTHORIZED,
 };
@@ -131,6 +131,7 @@ impl Worker<'_> {
             .buffer_unordered(IN_FLIGHT)
             .try_for_each(|_| async { Ok(()) })
             .await?;
+        let deadline = Instant::now() + JOB;
         loop {
             let left = self
                 .ask("list a node's Pods", all.list_metadata(&params))
@@ -142,6 +143,11 @@ impl Worker<'_> {
             if !is_left {
                 return Ok(());
             }
+            ensure!(
+                Instant::now() < deadline,
+                "the Pods of {node} did not go within {} s",
+                JOB.as_secs()
+            );
             sleep(LOOK).await;
         }
     }

@@ -49,6 +49,7 @@ fn cells(line: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test::parts::Part;
 
     const TABLE: &str = "# How\n\n| Other | table |\n| --- | --- |\n| x | y |\n\n\
                          | part | shows | budget |\n| --- | --- | --- |\n| unit | rules | 30 s |\n| `api` | CEL | 90 s |\n\n\
@@ -82,7 +83,7 @@ mod tests {
     fn the_projects_own_table_has_every_part() {
         let page = include_str!("../../../CONTRIBUTING.md");
         let budgets = read(page).unwrap();
-        for part in super::super::parts::Part::ALL {
+        for part in Part::DEFAULT.into_iter().chain([Part::Faults]) {
             assert!(
                 budgets.contains_key(part.name()),
                 "{} has no budget",

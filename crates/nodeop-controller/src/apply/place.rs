@@ -78,12 +78,17 @@ pub async fn take_place(
     guarded(result)
 }
 
-/// Frees the place if `node_op` still has it.
-pub async fn free_place(requests: &Requests, node_op: &NodeOp) -> Result<Guarded> {
+/// Frees the place if `node_op` still has it: for `node`, or without one for whichever node. Another process that believes
+/// to lead may have taken it for the next node already, and works on that.
+pub async fn free_place(
+    requests: &Requests,
+    node_op: &NodeOp,
+    node: Option<&str>,
+) -> Result<Guarded> {
     let read = read_place(requests).await?;
-    let ours = read
-        .place
-        .is_some_and(|place| place.holder == Holder::of(node_op));
+    let ours = read.place.is_some_and(|place| {
+        place.holder == Holder::of(node_op) && node.is_none_or(|node| place.node == node)
+    });
     if !ours || planted!(PlaceKept) {
         return Ok(Guarded::Done);
     }
@@ -120,4 +125,46 @@ fn guarded(result: Result<()>) -> Result<Guarded> {
 
 fn api(requests: &Requests) -> Api<Lease> {
     Api::namespaced(requests.clients.api.clone(), &requests.lease_namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+
+    use super::*;
+    use crate::testing::{node_op, requests};
+
+    /// Frees the place of an operation that holds it for `c2`. Whether the Lease was written.
+    async fn frees(node: Option<&str>) -> bool {
+        let node_op = node_op("command: [run]");
+        let holder = format!("{} c2", Holder::of(&node_op));
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": LEASE, "resourceVersion": "7"}, "spec": {"holderIdentity": holder},
+        });
+        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let requests = requests(Client::new(service, "default"));
+        let server = tokio::spawn(async move {
+            let mut written = false;
+            while let Some((request, responder)) = handle.next_request().await {
+                written |= request.method() == Method::PATCH;
+                let body = Body::from(serde_json::to_vec(&lease).unwrap());
+                responder.send_response(Response::new(body));
+            }
+            written
+        });
+        let freed = free_place(&requests, &node_op, node).await.unwrap();
+        assert_eq!(freed, Guarded::Done);
+        drop(requests);
+        server.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_taken_for_the_next_node_is_not_freed_for_the_last_one() {
+        assert!(frees(Some("c2")).await);
+        assert!(frees(None).await);
+        assert!(!frees(Some("c1")).await);
+    }
 }

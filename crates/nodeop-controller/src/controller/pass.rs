@@ -245,7 +245,7 @@ async fn give_back_one(
             return Ok(Guarded::Changed);
         }
         if release.place {
-            return place::free_place(requests, node_op).await;
+            return place::free_place(requests, node_op, Some(&release.node)).await;
         }
         Ok(Guarded::Done)
     };

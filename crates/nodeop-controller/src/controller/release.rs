@@ -105,7 +105,7 @@ async fn give_back(
     let (pods, nodes) = futures::join!(together(pods), together(nodes));
     let mut again = [pods?, nodes?].contains(&Guarded::Changed);
     if deletion.place {
-        again |= place::free_place(requests, node_op).await? == Guarded::Changed;
+        again |= place::free_place(requests, node_op, None).await? == Guarded::Changed;
     }
     Ok(again)
 }
@@ -199,7 +199,7 @@ pub(super) async fn conclude(context: &Context, node_op: &NodeOp) -> Result<Guar
         return Ok(Guarded::Changed);
     }
     if may_hold_place(context, node_op)
-        && place::free_place(&context.requests, node_op).await? == Guarded::Changed
+        && place::free_place(&context.requests, node_op, None).await? == Guarded::Changed
     {
         return Ok(Guarded::Changed);
     }

@@ -290,8 +290,8 @@ impl<'a> Advance<'a> {
         note(
             entry,
             &format!(
-                "{STALLED} {pod}, and the kubelet gives no reason, as after a power cut at that moment; the command has \
-                 not begun in it: delete that Pod, and the Job tries again within backoffLimit"
+                "{STALLED} {pod}, and the kubelet gives no reason, as after a power cut at that moment; look at the \
+                 node, and where the command does not run there, delete that Pod: the Job tries again within backoffLimit"
             ),
         );
     }

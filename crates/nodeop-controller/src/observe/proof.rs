@@ -132,14 +132,11 @@ fn seems_back(entry: &NodeStatus, node: &WatchedNode) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use api_types::nodeop::NodePhase;
     use http::{Request, Response};
     use kube::Client;
     use kube::client::Body;
-    use operator_runtime::client::Clients;
-    use operator_runtime::lease::Leadership;
 
     use super::*;
     use crate::testing::{by_name, node};
@@ -166,16 +163,7 @@ mod tests {
     async fn asked_for(confirm: impl AsyncFnOnce(&Requests)) -> Vec<String> {
         let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
         let client = Client::new(service, "default");
-        let requests = Requests {
-            clients: Clients {
-                api: client.clone(),
-                without_retry: client,
-            },
-            timeout: Duration::from_secs(5),
-            leadership: Leadership::always(),
-            lease_namespace: "kairos-operator".to_owned(),
-            clock: crate::clock::Clock::default(),
-        };
+        let requests = crate::testing::requests(client);
         let server = tokio::spawn(async move {
             let mut asked = Vec::new();
             while let Some((request, responder)) = handle.next_request().await {

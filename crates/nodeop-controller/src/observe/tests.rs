@@ -1,7 +1,5 @@
 //! What one observation asks of the API server beyond its caches.
 
-use std::time::Duration;
-
 use api_types::nodeop::NodePhase;
 use http::{Request, Response};
 use kube::Client;
@@ -9,8 +7,6 @@ use kube::client::Body;
 use kube::runtime::reflector;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
-use operator_runtime::client::Clients;
-use operator_runtime::lease::Leadership;
 use serde_json::{Value, json};
 
 use super::*;
@@ -49,16 +45,7 @@ async fn observed(
     };
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
     let client = Client::new(service, "default");
-    let requests = Requests {
-        clients: Clients {
-            api: client.clone(),
-            without_retry: client,
-        },
-        timeout: Duration::from_secs(5),
-        leadership: Leadership::always(),
-        lease_namespace: "kairos-operator".to_owned(),
-        clock: crate::clock::Clock::default(),
-    };
+    let requests = crate::testing::requests(client);
     let server = tokio::spawn(async move {
         let mut asked = Vec::new();
         while let Some((request, responder)) = handle.next_request().await {

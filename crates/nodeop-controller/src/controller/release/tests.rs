@@ -9,9 +9,7 @@ use kube::client::Body;
 use kube::runtime::reflector;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
-use operator_runtime::client::Clients;
 use operator_runtime::events::EventPublisher;
-use operator_runtime::lease::Leadership;
 use operator_runtime::metrics::Metrics as RuntimeMetrics;
 use operator_runtime::shutdown::Shutdown;
 use prometheus_client::registry::Registry;
@@ -20,10 +18,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
-use crate::apply::Requests;
 use crate::build::BuildSettings;
 use crate::build::names::reboot_pod_name;
-use crate::clock::Clock;
 use crate::controller::memory::Memory;
 use crate::drain::Rounds;
 use crate::metrics::Metrics;
@@ -116,16 +112,7 @@ impl World {
             }
         });
         let client = Client::new(service, "default");
-        let requests = Requests {
-            clients: Clients {
-                api: client.clone(),
-                without_retry: client.clone(),
-            },
-            timeout: Duration::from_secs(5),
-            leadership: Leadership::always(),
-            lease_namespace: "kairos-operator".to_owned(),
-            clock: Clock::default(),
-        };
+        let requests = crate::testing::requests(client.clone());
         let metrics = Metrics::register(&mut Registry::default());
         let (rounds, _news) = Rounds::new(requests.clone(), metrics.drain.clone());
         let (_tell, filled) = watch::channel(true);

@@ -1,6 +1,7 @@
 //! What each move does.
 
 use super::*;
+use api_types::names::ANNOTATION_CORDONED_BY;
 
 impl Cluster {
     fn note(&mut self, what: &'static str) {
@@ -36,7 +37,7 @@ impl Cluster {
             Move::Cordon(node) => {
                 self.note("cordon by a human");
                 // Where our annotation stands, nobody can tell a cordon that was taken off and put on again from ours.
-                if !self.is_annotated(node) {
+                if !self.is_cordoned_by_us(node) {
                     self.model.history.human_cordons.insert(node.clone());
                 }
                 self.model
@@ -223,12 +224,9 @@ impl Cluster {
         }
     }
 
-    fn is_annotated(&self, node: &str) -> bool {
+    fn is_cordoned_by_us(&self, node: &str) -> bool {
         let node = self.model.get(Kind::Node, node);
-        node.is_some_and(|node| {
-            let annotations = node["metadata"]["annotations"].as_object();
-            annotations.is_some_and(|all| !all.is_empty())
-        })
+        node.is_some_and(|node| node["metadata"]["annotations"][ANNOTATION_CORDONED_BY].is_string())
     }
 
     fn readiness(&mut self, node: &str, ready: bool) {
