@@ -14,4 +14,5 @@ mod migration;
 mod removal;
 mod site;
 mod strict;
+mod sweep;
 mod watched;

@@ -12,10 +12,9 @@ use e2e::cluster::{Cluster, ControlPlane, TempNamespace};
 use e2e::guard::ProcessHandle;
 use e2e::operator::{Controller, NAMESPACE};
 use k8s_openapi::api::core::v1::{Namespace, Node};
-use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::discovery::{Discovery, Scope, verbs};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
@@ -25,6 +24,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub(crate) const REMOVED_WITHIN: Duration = Duration::from_mins(1);
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+/// What is there before the first test.
+static CLEAN: OnceCell<BTreeSet<String>> = OnceCell::const_new();
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The cluster, for one test.
@@ -79,19 +80,24 @@ impl Site {
             cluster,
             _turn: turn,
         };
-        // What a cluster makes by itself in its first seconds would be taken for something left behind.
+        let clean = CLEAN.get_or_init(|| site.complete()).await;
+        site.sweep(clean).await;
+        site
+    }
+
+    /// What a cluster makes by itself in its first seconds would be taken for something left behind.
+    async fn complete(&self) -> BTreeSet<String> {
         let mut before = BTreeSet::new();
         eventually("the cluster is complete", async || {
-            let now = site.everything().await;
+            let now = self.everything().await;
             let complete = now == before && now.contains("ServiceAccount default/default");
-            before = now;
+            before.clone_from(&now);
             if !complete {
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
-            complete.then_some(())
+            complete.then_some(now)
         })
-        .await;
-        site
+        .await
     }
 
     pub(crate) async fn helm(&self, arguments: &[&str]) -> Said {
@@ -232,40 +238,6 @@ impl Site {
             .kubectl(&["delete", kind, name, "--namespace", namespace])
             .await;
         said.well();
-    }
-
-    /// Every object of the cluster as KIND NAMESPACE/NAME, without what Kubernetes itself keeps writing.
-    pub(crate) async fn everything(&self) -> BTreeSet<String> {
-        let discovery = Discovery::new(self.client.clone()).run().await.unwrap();
-        let mut found = BTreeSet::new();
-        for (resource, capabilities) in discovery
-            .groups()
-            .flat_map(kube::discovery::ApiGroup::recommended_resources)
-        {
-            if !capabilities.supports_operation(verbs::LIST)
-                || ["Event", "Lease", "EndpointSlice", "Endpoints", "APIService"]
-                    .contains(&&*resource.kind)
-            {
-                continue;
-            }
-            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-            // A kind whose definition is being removed is listed no more.
-            let Ok(objects) = api.list(&ListParams::default()).await else {
-                continue;
-            };
-            for object in objects {
-                let namespace = match capabilities.scope {
-                    Scope::Namespaced => object.namespace().unwrap_or_default(),
-                    Scope::Cluster => String::new(),
-                };
-                found.insert(format!(
-                    "{} {namespace}/{}",
-                    resource.kind,
-                    object.name_any()
-                ));
-            }
-        }
-        found
     }
 
     /// Waits until what is there beside `before` is exactly `rest`.
