@@ -28,6 +28,9 @@ pub struct Snapshot<'a> {
     pub upgrade: &'a NodeOpUpgrade,
     /// The NodeOp of its name, read from the API server: its absence is certain.
     pub node_op: Option<&'a NodeOp>,
+    /// Whether this process has seen this upgrade's NodeOp before. The status may not tell it yet: its write meets an edit of
+    /// the upgrade, and is made anew.
+    pub node_op_was_seen: bool,
     /// What the controller's flags say.
     pub settings: BuildSettings,
 }
@@ -100,7 +103,7 @@ impl Plan {
 
 /// Whose the NodeOp of an upgrade's name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ownership {
+pub(crate) enum Ownership {
     /// This upgrade's.
     Own,
     /// Nobody's for long: it is being deleted, or belonged to a former upgrade of this name and goes with it.
@@ -117,7 +120,7 @@ pub fn decide(snapshot: &Snapshot<'_>, answer: &Answer, now: Timestamp) -> Plan 
         return Plan::rest(before);
     }
     // Once it had a NodeOp it gets no other: a second one would begin again on nodes that are done.
-    let had_node_op = before.node_op_name.is_some();
+    let had_node_op = before.node_op_name.is_some() || snapshot.node_op_was_seen;
     let Some(node_op) = snapshot.node_op else {
         return if had_node_op {
             gone(upgrade, &before, now)
@@ -149,7 +152,8 @@ pub fn decide(snapshot: &Snapshot<'_>, answer: &Answer, now: Timestamp) -> Plan 
     }
 }
 
-fn ownership(node_op: &NodeOp, upgrade: &NodeOpUpgrade) -> Ownership {
+/// Whose a NodeOp is that has the name of `upgrade`.
+pub(crate) fn ownership(node_op: &NodeOp, upgrade: &NodeOpUpgrade) -> Ownership {
     let mut owners = node_op.owner_references().iter();
     let owner = owners.find(|owner| owner.controller == Some(true));
     if owner.is_some_and(|owner| Some(&owner.uid) == upgrade.metadata.uid.as_ref()) {

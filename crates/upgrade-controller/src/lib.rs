@@ -5,7 +5,8 @@
 //! script in [`build`].
 //!
 //! One pass: [`observe`] → [`decide`] → [`apply`] → report ([`status`]). Everything is read from the API server in each
-//! pass and nothing is remembered in between, so that a crash at any instruction loses nothing.
+//! pass. What is remembered in between only spares requests, but for one thing: that the NodeOp was there, until the status
+//! says so.
 
 pub mod apply;
 pub mod args;

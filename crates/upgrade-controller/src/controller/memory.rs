@@ -1,4 +1,7 @@
-//! What this process remembers to spare requests and to measure. Losing it never changes a decision.
+//! What this process remembers: to spare requests, to measure, and which NodeOps there were that no status tells of yet.
+//!
+//! Losing it matters in one place: a NodeOp that is made, and deleted by hand before the status names it, is made again when
+//! the process dies in between.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +21,7 @@ pub(super) struct Memory(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     ended: HashSet<String>,
+    seen: HashSet<String>,
     starts: HashMap<String, BTreeMap<String, Timestamp>>,
     backoff: Backoff<String>,
 }
@@ -32,7 +36,17 @@ impl Memory {
     pub(super) fn ended(&self, uid: &str) {
         let mut inner = self.lock();
         inner.starts.remove(uid);
+        inner.seen.remove(uid);
         inner.ended.insert(uid.to_owned());
+    }
+
+    /// The NodeOp of this upgrade is there.
+    pub(super) fn node_op_seen(&self, uid: &str) {
+        self.lock().seen.insert(uid.to_owned());
+    }
+
+    pub(super) fn node_op_was_seen(&self, uid: &str) -> bool {
+        self.lock().seen.contains(uid)
     }
 
     pub(super) fn has_ended(&self, uid: &str) -> bool {
@@ -42,6 +56,7 @@ impl Memory {
     pub(super) fn forget(&self, uid: &str) {
         let mut inner = self.lock();
         inner.ended.remove(uid);
+        inner.seen.remove(uid);
         inner.starts.remove(uid);
         inner.backoff.reset(&uid.to_owned());
     }
@@ -49,11 +64,13 @@ impl Memory {
     /// Forgets NodeOpUpgrades that are gone: their deletion brings no pass. `known` is how many there are.
     pub(super) fn prune(&self, known: usize, uids: impl FnOnce() -> HashSet<String>) {
         let mut inner = self.lock();
-        if inner.ended.len().max(inner.starts.len()) <= 2 * known + SPARE {
+        let longest = inner.ended.len().max(inner.starts.len());
+        if longest.max(inner.seen.len()) <= 2 * known + SPARE {
             return;
         }
         let uids = uids();
         inner.ended.retain(|uid| uids.contains(uid));
+        inner.seen.retain(|uid| uids.contains(uid));
         inner.starts.retain(|uid, _| uids.contains(uid));
     }
 
@@ -92,10 +109,12 @@ mod tests {
     fn what_is_gone_is_forgotten_before_it_adds_up() {
         let memory = Memory::default();
         for index in 0..1000 {
+            memory.node_op_seen(&format!("other-{index}"));
             memory.ended(&format!("uid-{index}"));
             memory.prune(1, || ["uid-0".to_owned()].into());
         }
         assert!(memory.lock().ended.len() <= 2 + SPARE);
+        assert!(memory.lock().seen.len() <= 2 + SPARE);
         assert!(memory.has_ended("uid-0"), "what still exists is kept");
     }
 

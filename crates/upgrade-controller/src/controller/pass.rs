@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_types::nodeop::NodePhase;
+use api_types::nodeop::{NodeOp, NodePhase};
 use api_types::nodeopupgrade::{NodeOpUpgrade, NodeOpUpgradeStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 
 use super::{Context, WatchedUpgrade};
 use crate::apply::{self, Done};
-use crate::decide::{Answer, Plan, Snapshot, decide};
+use crate::decide::{Answer, Ownership, Plan, Snapshot, decide, ownership};
 use crate::error::Result;
 use crate::metrics::{NodeLabels, NodeResult};
 use crate::observe;
@@ -85,11 +85,17 @@ pub(super) async fn pass(watched: &WatchedUpgrade, context: &Context) -> Result<
 async fn settle(context: &Context, upgrade: &NodeOpUpgrade) -> Result<Option<(Plan, Answer)>> {
     let (namespace, name) = (upgrade.namespace().unwrap_or_default(), upgrade.name_any());
     let mut node_op = observe::node_op(&context.requests, &namespace, &name).await?;
+    let uid = upgrade.uid().unwrap_or_default();
     let mut answer = Answer::NotAsked;
     for _ in 0..=ACTIONS {
+        let is_own = |found: &NodeOp| ownership(found, upgrade) == Ownership::Own;
+        if node_op.as_ref().is_some_and(is_own) {
+            context.memory.node_op_seen(&uid);
+        }
         let snapshot = Snapshot {
             upgrade,
             node_op: node_op.as_ref(),
+            node_op_was_seen: context.memory.node_op_was_seen(&uid),
             settings: context.settings,
         };
         let plan = decide(&snapshot, &answer, Timestamp::now());

@@ -25,6 +25,7 @@ fn look<'a>(upgrade: &'a NodeOpUpgrade, node_op: Option<&'a NodeOp>) -> Snapshot
     Snapshot {
         upgrade,
         node_op,
+        node_op_was_seen: false,
         settings: BuildSettings::default(),
     }
 }
@@ -330,4 +331,18 @@ mod properties {
             }
         }
     }
+}
+
+/// An edit of the upgrade kept the status from being written between the creation of its NodeOp and its deletion by hand.
+#[test]
+fn a_node_op_that_was_seen_and_is_gone_is_not_made_again_though_the_status_does_not_name_it() {
+    let upgrade = upgrade("image: i");
+    let seen = Snapshot {
+        node_op_was_seen: true,
+        ..look(&upgrade, None)
+    };
+    let plan = decide(&seen, &Answer::NotAsked, at(10));
+    assert_eq!(plan.action, None);
+    assert_eq!(plan.status.phase, Some(UpgradePhase::Failed));
+    assert_eq!(progressing(&plan.status).1, reasons::NODE_OP_DELETED);
 }
