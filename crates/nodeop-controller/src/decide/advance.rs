@@ -104,6 +104,7 @@ impl<'a> Advance<'a> {
     fn one(&mut self, name: &str, entry: &mut NodeStatus) -> bool {
         let before = entry.clone();
         let asked_before = self.acts.len();
+        self.has_begun(entry);
         let Some(node) = self.snapshot.nodes.get(name) else {
             return self.gone(name, entry);
         };
@@ -140,6 +141,14 @@ impl<'a> Advance<'a> {
             self.look_again(LOOK_AGAIN);
         }
         true
+    }
+
+    /// A step that begins in the future began under a clock that was put back since: its time runs from now on. Otherwise
+    /// it would have until then on top, and a drain that is over would look older than its step.
+    fn has_begun(&self, entry: &mut NodeStatus) {
+        if entry.since.as_ref().is_some_and(|since| since.0 > self.now) {
+            entry.since = Some(Time(self.now));
+        }
     }
 
     /// Asks for what comes first on a node that is being reserved in this pass. The entry stays reserved: it moves once

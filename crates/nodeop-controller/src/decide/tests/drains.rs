@@ -89,3 +89,32 @@ fn a_drain_without_timeout_waits_for_ever() {
     world.pass();
     assert_eq!(world.step("a"), Some(NodeStep::Draining));
 }
+
+#[test]
+fn a_clock_that_was_put_back_neither_hides_the_end_of_a_drain_nor_lengthens_its_time() {
+    let waiting = DrainState::Waiting {
+        message: "waiting for 1 Pod: shop/db-0".to_owned(),
+        blocked: 1,
+        remaining: 1,
+    };
+    let manifest = "command: [run]\ndrainOptions: {enabled: true, timeoutSeconds: 300}";
+    for (ends, seconds) in [(true, 1), (false, 300)] {
+        let mut world = World::new(manifest, workers(&["a"]));
+        world.second = 7200;
+        world.drain_state = waiting.clone();
+        world.settle();
+        assert_eq!(world.step("a"), Some(NodeStep::Draining));
+        world.second = 0;
+        world.pass();
+        if ends {
+            world.drain_state = DrainState::Drained;
+        }
+        world.second += seconds;
+        world.settle();
+        if ends {
+            assert_eq!(world.step("a"), Some(NodeStep::Running));
+        } else {
+            assert_eq!(world.entry("a").phase, NodePhase::Failed);
+        }
+    }
+}
