@@ -60,12 +60,19 @@ pub(super) async fn release(watched: &WatchedNodeOp, context: &Context) -> Resul
     for (node, message) in &deletion.let_go {
         context.events.publish(let_go(&node_op, node, message));
     }
+    let place = deletion.place.as_deref();
     if let Some(wait) = deletion.wait {
+        if !changed && let Some(node) = place {
+            free_place(context, &node_op, node).await?;
+        }
         return Ok(Next::After(
             Duration::try_from(wait).unwrap_or(AFTER_CONFLICT),
         ));
     }
-    let clean = !changed && give_back_rest(context, &node_op, |_| true).await?;
+    let mut clean = !changed && give_back_rest(context, &node_op, |_| true).await?;
+    if clean && place.is_some() {
+        clean = place::free_place(&context.requests, &node_op, place).await? == Guarded::Done;
+    }
     if !clean {
         return Ok(Next::After(AFTER_CONFLICT));
     }
@@ -103,11 +110,18 @@ async fn give_back(
         .collect();
     // One that is refused holds up no other.
     let (pods, nodes) = futures::join!(together(pods), together(nodes));
-    let mut again = [pods?, nodes?].contains(&Guarded::Changed);
-    if deletion.place {
-        again |= place::free_place(requests, node_op, None).await? == Guarded::Changed;
+    Ok([pods?, nodes?].contains(&Guarded::Changed))
+}
+
+/// Frees the control plane's place while other nodes are still waited for, so that the control plane need not wait for them.
+/// Not before its node is given back, whatever caches show: the next operation would disturb a second one.
+async fn free_place(context: &Context, node_op: &NodeOp, node: &str) -> Result<()> {
+    let held = held_by(&context.requests, &Holder::of(node_op)).await?;
+    if held.iter().all(|held| held.name() != node) {
+        // What is refused is tried again: the operation is looked at again soon.
+        place::free_place(&context.requests, node_op, Some(node)).await?;
     }
-    Ok(again)
+    Ok(())
 }
 
 /// Makes all these requests, several at once, also where some fail.

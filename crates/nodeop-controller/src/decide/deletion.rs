@@ -25,8 +25,8 @@ pub struct Deletion {
     pub permitted_pods: Vec<String>,
     /// Nodes to give back: name and patch.
     pub patches: Vec<(String, Value)>,
-    /// Whether the control plane's place is to be freed.
-    pub place: bool,
+    /// The node that the control plane's place is to be freed of, once it is given back.
+    pub place: Option<String>,
     /// Nodes that are not Ready and are not waited for, with what may be left there.
     pub let_go: Vec<(String, String)>,
     /// When to look again; nothing when the object may vanish once the above is done.
@@ -69,7 +69,11 @@ pub fn delete(snapshot: &Snapshot<'_>, now: Timestamp) -> Deletion {
             deletion.patches.push((node.name().to_owned(), patch));
         }
     }
-    deletion.place = matches!(&snapshot.control_plane, Standing::Ours(node) if !awaited.contains(&node.as_str()));
+    if let Standing::Ours(node) = &snapshot.control_plane
+        && !awaited.contains(&node.as_str())
+    {
+        deletion.place = Some(node.clone());
+    }
     deletion.wait = (!awaited.is_empty()).then_some(LOOK_AGAIN);
     deletion
 }

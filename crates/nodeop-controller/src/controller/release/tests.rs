@@ -36,6 +36,8 @@ struct World {
     nodes: Vec<Value>,
     /// Nodes whose patches are refused, and with which code.
     refused: Vec<(&'static str, u16)>,
+    /// The node that the control plane's place is held for.
+    place: Option<&'static str>,
 }
 
 impl World {
@@ -52,6 +54,7 @@ impl World {
             cached_pods: Vec::new(),
             nodes: Vec::new(),
             refused: Vec::new(),
+            place: None,
         }
     }
 
@@ -79,6 +82,14 @@ impl World {
                     Some((_, code)) if method == "PATCH" => (*code, refusal(*code)),
                     _ => node(name).map_or((404, refusal(404)), |node| (200, node)),
                 }
+            }
+            (_, path) if path.contains("/leases/") => {
+                self.place.map_or((404, refusal(404)), |node| {
+                    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                    "metadata": {"name": name, "resourceVersion": "5"},
+                    "spec": {"holderIdentity": format!("{ME} {node}")}});
+                    (200, lease)
+                })
             }
             ("DELETE", _) => (200, json!({"kind": "Status", "status": "Success"})),
             _ => (404, refusal(404)),
@@ -273,6 +284,36 @@ async fn a_node_that_cannot_be_given_back_holds_up_no_other_and_keeps_the_finali
         assert_eq!(patched.len(), 1, "{name}: {log:#?}");
     }
     assert!(positions(&log, "PATCH /apis/operator.kairos.io").is_empty());
+}
+
+#[tokio::test]
+async fn the_control_planes_place_of_a_deleted_operation_is_freed_only_after_its_node() {
+    let control_plane = || {
+        let mut control_plane = node("a", true);
+        control_plane["metadata"]["labels"] = json!({"node-role.kubernetes.io/control-plane": ""});
+        control_plane
+    };
+    for (is_cached, refused) in [(true, true), (true, false), (false, true), (false, false)] {
+        let status = json!({"nodeStatuses": {"a": {"phase": "Running", "step": "Claimed"}}});
+        let mut world = World::new(&status).deleted();
+        world.nodes = vec![control_plane()];
+        world.cached_nodes = world.nodes.clone();
+        if !is_cached {
+            world.cached_nodes[0]["metadata"]["annotations"] = json!({});
+        }
+        world.place = Some("a");
+        world.refused.extend(refused.then_some(("a", 409)));
+        let (again, log) = world.release().await;
+        assert_eq!(again.unwrap(), refused, "{log:#?}");
+        let node = positions(&log, "PATCH /api/v1/nodes/a ");
+        let place = positions(&log, "PATCH /apis/coordination.k8s.io");
+        assert!(!node.is_empty(), "{log:#?}");
+        assert_eq!(place.len(), usize::from(!refused), "{log:#?}");
+        assert!(
+            place.iter().all(|place| place > &node[node.len() - 1]),
+            "{log:#?}"
+        );
+    }
 }
 
 /// The operation deleted while its node may reboot.
