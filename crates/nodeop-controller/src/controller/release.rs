@@ -220,7 +220,8 @@ pub(super) async fn conclude(context: &Context, node_op: &NodeOp) -> Result<Guar
     remove(context, node_op, &[FINALIZER_NODEOP]).await
 }
 
-fn has_failed(node_op: &NodeOp, node: &str) -> bool {
+/// Whether the operation's result for the node is that it failed.
+pub(super) fn has_failed(node_op: &NodeOp, node: &str) -> bool {
     let entry = node_op
         .status
         .as_ref()

@@ -1,18 +1,23 @@
-//! Gives back nodes whose NodeOp is gone. A NodeOp that works holds a finalizer, so this concerns cordons that failed nodes
-//! keep until somebody deletes their NodeOp, and what is left when the finalizer was removed by force.
+//! Gives back nodes whose NodeOp is gone or has ended. A NodeOp that works holds a finalizer, so this concerns cordons that
+//! failed nodes keep until somebody deletes their NodeOp, what is left when the finalizer was removed by force, and a claim by
+//! a process that believed to lead and wrote it after the end.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use api_types::names::FINALIZER_NODEOP;
 use api_types::nodeop::NodeOp;
-use kube::core::PartialObjectMeta;
 use kube::{Api, ResourceExt as _};
 
 use super::Context;
+use super::release::has_failed;
 use crate::apply::nodes::patch_orphan;
 use crate::apply::within;
 use crate::claim::{Holder, claimed_by, holders, release_patch};
+use crate::decide::is_held;
 use crate::error::Result;
+use crate::status::is_terminal;
+use crate::watched::WatchedNode;
 
 /// How often the cached nodes are looked through. A look that finds nothing asks nobody.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -40,17 +45,15 @@ async fn sweep(context: &Arc<Context>) -> Result<()> {
             if given_back >= MOST {
                 return Ok(());
             }
-            // A cordon under a living claim is that claim's to take over.
-            let claimed = claimed_by(&node).is_some_and(|claim| claim != holder);
-            if claimed || is_known(context, &holder) || exists(context, &holder).await? {
+            let Some(uncordon) = is_left(context, &node, &holder).await? else {
                 continue;
-            }
-            if let Some(patch) = release_patch(&node, &holder, true) {
+            };
+            if let Some(patch) = release_patch(&node, &holder, uncordon) {
                 patch_orphan(&context.requests, &holder, node.name(), &patch).await?;
                 tracing::info!(
                     node = node.name(),
                     nodeop = holder.display(),
-                    "gave a node of a deleted nodeop back"
+                    "gave a node of a nodeop that is over back"
                 );
                 given_back += 1;
             }
@@ -60,20 +63,38 @@ async fn sweep(context: &Arc<Context>) -> Result<()> {
     Ok(())
 }
 
-/// Whether the cache shows the holder. What it does not show is asked for.
-fn is_known(context: &Context, holder: &Holder) -> bool {
-    context
-        .node_ops
-        .state()
-        .iter()
-        .any(|node_op| node_op.uid().as_deref() == Some(holder.uid.as_str()))
+/// Whether nobody else will give back what `holder` has of the node; if so, whether the node is to be uncordoned too.
+async fn is_left(context: &Context, node: &WatchedNode, holder: &Holder) -> Result<Option<bool>> {
+    let claim = claimed_by(node);
+    // A cordon under a living claim is that claim's to take over.
+    if claim.as_ref().is_some_and(|claim| claim != holder) {
+        return Ok(None);
+    }
+    let node_ops = context.node_ops.state();
+    let mut known = node_ops.iter();
+    let known = known.find(|node_op| node_op.uid().as_deref() == Some(holder.uid.as_str()));
+    // An ended NodeOp may leave the cordon of a node that failed; a claim only one that is at work, under its finalizer.
+    if known.is_some_and(|known| claim.is_none() || has_finalizer(known.finalizers())) {
+        return Ok(None);
+    }
+    Ok(match read(context, holder).await? {
+        None => Some(true),
+        Some(node_op) if claim.is_none() || is_held(&node_op) => None,
+        Some(node_op) => {
+            let ended = node_op.status.as_ref().is_some_and(is_terminal);
+            ended.then(|| !has_failed(&node_op, node.name()))
+        }
+    })
 }
 
-async fn exists(context: &Context, holder: &Holder) -> Result<bool> {
+fn has_finalizer(finalizers: &[String]) -> bool {
+    finalizers.iter().any(|name| name == FINALIZER_NODEOP)
+}
+
+/// The holder, as the API server has it.
+async fn read(context: &Context, holder: &Holder) -> Result<Option<NodeOp>> {
     let api: Api<NodeOp> = Api::namespaced(context.requests.clients.api.clone(), &holder.namespace);
     let action = format!("get nodeop {}", holder.display());
-    let request = api.get_metadata_opt(&holder.name);
-    let found: Option<PartialObjectMeta<NodeOp>> =
-        within(&context.requests, &action, request).await?;
-    Ok(found.is_some_and(|found| found.uid().as_deref() == Some(holder.uid.as_str())))
+    let found = within(&context.requests, &action, api.get_opt(&holder.name)).await?;
+    Ok(found.filter(|found| found.uid().as_deref() == Some(holder.uid.as_str())))
 }
