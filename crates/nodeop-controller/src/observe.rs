@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus, NodeStep};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 use kube::runtime::reflector::Store;
@@ -144,7 +144,8 @@ pub async fn observe(
     let mut pods = sources.created_pods;
     pods.extend(own_pods(caches, node_op, &jobs).map(|pod| (pod.name().to_owned(), pod)));
     let causes = causes(requests, node_op, status, &jobs).await;
-    let boots = boots(requests, node_op, status, &jobs, &pods).await?;
+    let silent = silent_about_boot(node_op, status, &jobs, &pods);
+    let boots = proof::boots(requests, silent, &mut nodes).await?;
 
     let me = Holder::of(node_op);
     let mut others = Others::new(requests);
@@ -242,21 +243,19 @@ fn own_pods<'a>(
     })
 }
 
-/// Reads live the boot IDs of nodes whose Job is complete, where its Pod does not tell.
-async fn boots(
-    requests: &Requests,
+/// Nodes whose Job is complete, and whose Pod does not tell the boot it ended in.
+fn silent_about_boot(
     node_op: &NodeOp,
     status: &NodeOpStatus,
     jobs: &Jobs,
     pods: &Pods,
-) -> Result<BTreeMap<String, String>> {
+) -> Vec<String> {
     if !node_op.spec.reboot_on_success {
-        return Ok(BTreeMap::new());
+        return Vec::new();
     }
     let tells = |job: &str| told_boot(pods.values(), job).is_some();
     let is_complete = |job: &String| jobs.get(job).is_some_and(|job| job.is_complete());
-    let api: Api<Node> = Api::all(requests.clients.api.clone());
-    let reads: Vec<_> = status
+    status
         .node_statuses
         .iter()
         .filter(|(_, entry)| !is_finished(entry) && entry.boot_id.is_none())
@@ -266,25 +265,8 @@ async fn boots(
                 .as_ref()
                 .is_some_and(|job| is_complete(job) && !tells(job))
         })
-        .map(|(name, _)| read_boot(requests, api.clone(), name.clone()))
-        .collect();
-    let found: Vec<Option<(String, String)>> = stream::iter(reads)
-        .buffer_unordered(READS_IN_FLIGHT)
-        .try_collect()
-        .await?;
-    Ok(found.into_iter().flatten().collect())
-}
-
-async fn read_boot(
-    requests: &Requests,
-    api: Api<Node>,
-    name: String,
-) -> Result<Option<(String, String)>> {
-    let action = format!("get node {name}");
-    let node = within(requests, &action, api.get_opt(&name)).await?;
-    Ok(node
-        .and_then(|node| node.status?.node_info)
-        .map(|info| (name, info.boot_id)))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 fn is_in(jobs: &BTreeMap<String, Arc<WatchedJob>>, entry: &NodeStatus) -> bool {

@@ -167,8 +167,13 @@ pub(crate) fn shrink(
         }
         block /= 2;
     }
-    while choices.last() == Some(&0) {
-        choices.pop();
+    // The end of what is given ends the faults: that may be what it takes.
+    let mut shorter = choices.clone();
+    while shorter.last() == Some(&0) {
+        shorter.pop();
+    }
+    if shorter != choices && fails(&shorter) {
+        return shorter;
     }
     choices
 }
@@ -180,6 +185,13 @@ fn a_failing_schedule_shrinks_to_what_it_takes() {
         choices.contains(&40) && choices.contains(&70)
     });
     assert_eq!(small, [40, 70]);
+}
+
+#[test]
+fn what_shrinks_still_fails_when_its_length_matters() {
+    let fails = |choices: &[u32]| choices.len() >= 50 && choices.contains(&40);
+    let choices: Vec<u32> = (0..100).collect();
+    assert!(fails(&shrink(choices, 2000, fails)));
 }
 
 #[test]

@@ -45,9 +45,12 @@ pub fn check_pod_name(node_op: &NodeOp, node: &str, check: Check) -> String {
     format!("{}-{suffix}", job_name(node_op, node))
 }
 
+/// How the name of every reboot Pod ends.
+pub const REBOOT_POD_SUFFIX: &str = "-reboot";
+
 /// Name of the Pod that reboots one node.
 pub fn reboot_pod_name(node_op: &NodeOp, node: &str) -> String {
-    format!("{}-reboot", job_name(node_op, node))
+    format!("{}{REBOOT_POD_SUFFIX}", job_name(node_op, node))
 }
 
 /// How the name of every sentinel ends.

@@ -1,8 +1,8 @@
 //! Gives back nodes whose NodeOp is gone or has ended. A NodeOp that works holds a finalizer, so this concerns cordons that
 //! failed nodes keep until somebody deletes their NodeOp, what is left when the finalizer was removed by force, and a claim by
-//! a process that believed to lead and wrote it after the end.
+//! a process that believed to lead and wrote it after the end. So may a reboot Pod come late, or show late.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use api_types::names::FINALIZER_NODEOP;
@@ -12,12 +12,14 @@ use kube::{Api, ResourceExt as _};
 use super::Context;
 use super::release::has_failed;
 use crate::apply::nodes::patch_orphan;
+use crate::apply::pods::delete_pod;
 use crate::apply::within;
+use crate::build::names::{REBOOT_POD_SUFFIX, reboot_pod_name};
 use crate::claim::{Holder, claimed_by, holders, release_patch};
 use crate::decide::is_held;
 use crate::error::Result;
 use crate::status::is_terminal;
-use crate::watched::WatchedNode;
+use crate::watched::{WatchedNode, WatchedPod};
 
 /// How often the cached nodes are looked through. A look that finds nothing asks nobody.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -32,12 +34,61 @@ pub(super) async fn sweep_for_ever(context: Weak<Context>) {
             return;
         };
         if let Err(error) = sweep(&context).await {
-            tracing::warn!(%error, "nodes of deleted nodeops are not given back yet");
+            tracing::warn!(%error, "what nodeops that are over left is not given back yet");
         }
     }
 }
 
-async fn sweep(context: &Arc<Context>) -> Result<()> {
+async fn sweep(context: &Context) -> Result<()> {
+    sweep_nodes(context).await?;
+    sweep_pods(context).await
+}
+
+/// Deletes reboot Pods whose NodeOp has ended. Those of a NodeOp that is gone are the garbage collector's.
+async fn sweep_pods(context: &Context) -> Result<()> {
+    let pods = context.caches.pods.state();
+    let late = pods.iter().filter(|pod| may_be_late(context, pod));
+    for pod in late.take(MOST) {
+        let Some(holder) = owner(pod) else {
+            continue;
+        };
+        let Some(node_op) = read(context, &holder).await? else {
+            continue;
+        };
+        let is_reboot_pod = |node| pod.name() == reboot_pod_name(&node_op, node);
+        if !is_held(&node_op)
+            && node_op.status.as_ref().is_some_and(is_terminal)
+            && pod.node().is_some_and(is_reboot_pod)
+        {
+            delete_pod(&context.requests, &node_op, pod).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is named as a reboot Pod is, and the cache shows that its NodeOp has ended.
+fn may_be_late(context: &Context, pod: &WatchedPod) -> bool {
+    if pod.is_terminating() || !pod.name().ends_with(REBOOT_POD_SUFFIX) {
+        return false;
+    }
+    let node_ops = context.node_ops.state();
+    owner(pod).is_some_and(|owner| {
+        let mut known = node_ops.iter();
+        let known = known.find(|node_op| node_op.uid().as_deref() == Some(owner.uid.as_str()));
+        known.is_some_and(|known| !has_finalizer(known.finalizers()))
+    })
+}
+
+fn owner(pod: &WatchedPod) -> Option<Holder> {
+    let owner = pod.controller_owner()?;
+    Some(Holder {
+        namespace: pod.metadata.namespace.clone()?,
+        name: owner.name.clone(),
+        uid: owner.uid.clone(),
+    })
+}
+
+async fn sweep_nodes(context: &Context) -> Result<()> {
     // What the cache of NodeOps does not show yet is asked for; its store is not waited for, see `announce`.
     let mut given_back = 0;
     for node in context.caches.nodes.state() {

@@ -34,6 +34,21 @@ pub(super) async fn confirm(
     replace(requests, back, nodes).await
 }
 
+/// The boot of each of the nodes `names`, as the API server has it now. The Nodes are replaced too: beside an older one that a
+/// cache shows, of an earlier boot or of another machine by that name, this boot would mean something else.
+pub(super) async fn boots(
+    requests: &Requests,
+    names: Vec<String>,
+    nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
+) -> Result<BTreeMap<String, String>> {
+    replace(requests, names.clone(), nodes).await?;
+    let boot = |name: String| {
+        let boot = nodes.get(&name)?.status.node_info.boot_id.clone();
+        Some((name, boot))
+    };
+    Ok(names.into_iter().filter_map(boot).collect())
+}
+
 /// Replaces each Node whose reboot Pod is gone while it may reboot: the Pod may have gone with its host, and another watch
 /// tells that.
 pub async fn confirm_up(

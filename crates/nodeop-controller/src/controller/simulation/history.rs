@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_types::names::{ANNOTATION_CLAIMED_BY, ANNOTATION_REBOOT_AUTHORIZED, FINALIZER_NODEOP};
-use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, RebootStatus};
+use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, NodeStep, RebootStatus};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -120,9 +120,12 @@ impl History {
             .iter()
             .filter(|(key, job)| key.0 == Kind::Job && owner_of(job) == uid && is_active(job))
             .filter(|(_, job)| {
-                // That of a node which has failed for another reason may take its time to end.
+                // That of a node which has failed for another reason may take its time to end, and that of a node which was
+                // deleted is not waited for.
                 let entry = status.node_statuses.get(node_of(job));
-                entry.is_some_and(|entry| !is_finished(entry))
+                entry.is_some_and(|entry| {
+                    !is_finished(entry) && entry.step != Some(NodeStep::NodeGone)
+                })
             })
             .count();
         if limit(&node_op).is_some_and(|limit| active > limit) {
@@ -345,7 +348,6 @@ fn is_at_work(objects: &Objects, holder: &Holder, node: &str) -> bool {
 
 /// As the rule is, whatever a planted mistake makes of it.
 fn holds_slot_really(entry: &api_types::nodeop::NodeStatus) -> bool {
-    use api_types::nodeop::NodeStep;
     holds_slot(entry)
         || (!is_finished(entry)
             && matches!(entry.step, Some(NodeStep::Rebooting | NodeStep::Verifying)))

@@ -100,6 +100,21 @@ fn without_the_agents_word_the_nodes_own_boot_id_counts_read_live() {
 }
 
 #[test]
+fn a_cache_that_shows_an_earlier_boot_than_the_command_ended_in_proves_nothing() {
+    let mut world = world("");
+    world.settle();
+    // The node was rebooted before the command ran, and the cache has not heard of it.
+    world.end_job_in_boot("a", NEW);
+    world.second += 1;
+    let plan = world.plan(&Rehearsal::Passed);
+    let entry = &plan.status.node_statuses["a"];
+    assert_eq!(entry.boot_id.as_deref(), Some(NEW));
+    assert_eq!(entry.reboot_status, Some(RebootStatus::Pending));
+    assert_eq!(entry.step, Some(NodeStep::Rebooting));
+    assert_eq!(plan.wake_after, Some(SignedDuration::ZERO));
+}
+
+#[test]
 fn a_reboot_is_proven_by_another_boot_and_ready_together_whatever_became_of_the_pod() {
     let mut world = permitted("");
     world.reboot_pod_mut("a").status.phase = "Failed".to_owned();
