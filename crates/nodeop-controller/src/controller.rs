@@ -275,6 +275,7 @@ impl Context {
             caches: &self.caches,
             created_jobs: self.memory.created_jobs(&uid, &self.caches.jobs, now),
             created_pods: self.memory.created_pods(&uid, &self.caches.pods, now),
+            claims: self.memory.claims(&uid),
             drains: self.drains(node_op),
             can_reboot: !self.settings.agent_image.is_empty(),
         }

@@ -5,7 +5,7 @@ mod missing;
 mod others;
 mod proof;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus, NodeStep};
@@ -55,6 +55,8 @@ pub struct Sources<'a> {
     pub created_jobs: Jobs,
     /// Pods that this process created and the cache may not show yet.
     pub created_pods: Pods,
+    /// Nodes whose claim by the NodeOp this process knows of.
+    pub claims: HashSet<String>,
     /// What the latest looks at the Pods of draining nodes found.
     pub drains: BTreeMap<String, DrainView>,
     /// Whether the controller knows the agent's image.
@@ -80,6 +82,8 @@ pub struct Observed {
     pub busy: BTreeMap<String, String>,
     /// Reports of drains.
     pub drains: BTreeMap<String, DrainView>,
+    /// Nodes that are claimed as the API server has it, where only a cache showed it before.
+    pub confirmed_claims: Vec<String>,
     /// Boot IDs read live.
     pub boots: BTreeMap<String, String>,
     /// Who may disturb the control plane.
@@ -136,6 +140,8 @@ pub async fn observe(
     let empty = NodeOpStatus::default();
     let status = node_op.status.as_ref().unwrap_or(&empty);
     proof::confirm(requests, status, &mut nodes).await?;
+    let confirmed_claims =
+        proof::confirm_claims(requests, node_op, status, &sources.claims, &mut nodes).await?;
     let mut vanished = missing::orphaned(caches, node_op, status, &jobs);
     for job in missing::confirm(requests, node_op, status, &jobs, &vanished).await? {
         jobs.insert(job.name().to_owned(), Arc::new(job));
@@ -155,6 +161,7 @@ pub async fn observe(
         vanished,
         causes,
         boots,
+        confirmed_claims,
         drains: sources.drains,
         can_reboot: sources.can_reboot,
         ..Observed::default()

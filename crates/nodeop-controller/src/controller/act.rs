@@ -172,6 +172,7 @@ async fn one(
                     context
                         .memory
                         .note_sent(&uid, request, context.requests.clock.instant());
+                    context.memory.note_claims(&uid, [name.clone()]);
                     Ok(Outcome::Done)
                 }
                 // The change that caused it may be one that triggers no pass, such as a heartbeat.

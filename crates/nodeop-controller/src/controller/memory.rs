@@ -34,6 +34,7 @@ struct Inner {
     ended: HashSet<String>,
     jobs: HashMap<String, Created<WatchedJob>>,
     pods: HashMap<String, Created<WatchedPod>>,
+    claims: HashMap<String, HashSet<String>>,
     sent: HashMap<String, HashMap<String, Instant>>,
     blockers: HashMap<String, HashMap<String, String>>,
     backoff: Backoff<String>,
@@ -46,6 +47,7 @@ impl Inner {
         self.rests.remove(uid);
         self.jobs.remove(uid);
         self.pods.remove(uid);
+        self.claims.remove(uid);
         self.sent.remove(uid);
         self.blockers.remove(uid);
     }
@@ -133,6 +135,7 @@ impl Memory {
             .max(inner.rests.len())
             .max(inner.jobs.len())
             .max(inner.pods.len())
+            .max(inner.claims.len())
             .max(inner.sent.len())
             .max(inner.blockers.len());
         if kept <= 2 * known + SPARE {
@@ -143,6 +146,7 @@ impl Memory {
         inner.rests.retain(|uid, _| uids.contains(uid));
         inner.jobs.retain(|uid, _| uids.contains(uid));
         inner.pods.retain(|uid, _| uids.contains(uid));
+        inner.claims.retain(|uid, _| uids.contains(uid));
         inner.sent.retain(|uid, _| uids.contains(uid));
         inner.blockers.retain(|uid, _| uids.contains(uid));
         inner.ended.retain(|uid| uids.contains(uid));
@@ -195,6 +199,30 @@ impl Memory {
         let mut inner = self.lock();
         let created = inner.pods.get_mut(uid);
         created.map_or_else(BTreeMap::new, |created| created.unseen(cache, now))
+    }
+
+    /// Nodes that this process has claimed, or seen claimed at the API server, and has not given back: what a cache shows of
+    /// the claim on any other may be over.
+    pub(super) fn claims(&self, uid: &str) -> HashSet<String> {
+        self.lock().claims.get(uid).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn note_claims(&self, uid: &str, nodes: impl IntoIterator<Item = String>) {
+        let mut nodes = nodes.into_iter().peekable();
+        if nodes.peek().is_some() {
+            let mut inner = self.lock();
+            inner
+                .claims
+                .entry(uid.to_owned())
+                .or_default()
+                .extend(nodes);
+        }
+    }
+
+    pub(super) fn forget_claim(&self, uid: &str, node: &str) {
+        if let Some(claims) = self.lock().claims.get_mut(uid) {
+            claims.remove(node);
+        }
     }
 
     /// Whether this request was made a moment ago, on the same state of the cluster, and its effect has only not been

@@ -72,6 +72,8 @@ pub(super) async fn pass(watched: &WatchedNodeOp, context: &Context) -> Result<N
     let now = context.requests.clock.now();
     let sources = context.sources(&node_op);
     let mut observed = observe(&context.requests, sources, &node_op).await?;
+    let confirmed = std::mem::take(&mut observed.confirmed_claims);
+    context.memory.note_claims(&uid, confirmed);
     tell_blockers(context, &node_op, &observed);
     let (mut plan, rehearsal) = plan(context, &node_op, &observed, now).await?;
     if plan.hold {
@@ -238,6 +240,10 @@ async fn give_back_one(
             if let Some(pod) = observed.pods.get(pod) {
                 pods::delete_pod(requests, node_op, pod).await?;
             }
+        }
+        if release.patch.is_some() {
+            let uid = node_op.uid().unwrap_or_default();
+            context.memory.forget_claim(&uid, &release.node);
         }
         if let Some(patch) = &release.patch
             && patch_node(requests, node_op, &release.node, patch).await? == Guarded::Changed

@@ -4,7 +4,7 @@
 //! command ran, and that differs from the boot to leave as well as the one after it does. Success is claimed of the Node as
 //! the API server holds it now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus, NodeStep};
@@ -32,6 +32,30 @@ pub(super) async fn confirm(
         .map(|(name, _)| name.clone());
     let back = back.collect();
     replace(requests, back, nodes).await
+}
+
+/// Replaces each Node at work that a cache shows as claimed by `node_op`, and whose claim this process does not know of: it
+/// may have been given back before a result that could not be written, by this process or the one before. A Job would run on
+/// a node that is not ours. Returns those that are claimed.
+pub(super) async fn confirm_claims(
+    requests: &Requests,
+    node_op: &NodeOp,
+    status: &NodeOpStatus,
+    known: &HashSet<String>,
+    nodes: &mut BTreeMap<String, Arc<WatchedNode>>,
+) -> Result<Vec<String>> {
+    let me = Holder::of(node_op);
+    let is_ours = |node: &Arc<WatchedNode>| claimed_by(node).as_ref() == Some(&me);
+    let unknown: Vec<String> = status
+        .node_statuses
+        .iter()
+        .filter(|(name, entry)| !is_finished(entry) && !known.contains(*name))
+        .filter(|(name, _)| nodes.get(*name).is_some_and(is_ours))
+        .map(|(name, _)| name.clone())
+        .collect();
+    replace(requests, unknown.clone(), nodes).await?;
+    let confirmed = |name: &String| nodes.get(name).is_some_and(is_ours);
+    Ok(unknown.into_iter().filter(confirmed).collect())
 }
 
 /// The boot of each of the nodes `names`, as the API server has it now. The Nodes are replaced too: beside an older one that a

@@ -1,5 +1,7 @@
 //! What one observation asks of the API server beyond its caches.
 
+use std::collections::HashSet;
+
 use api_types::nodeop::NodePhase;
 use http::{Request, Response};
 use kube::Client;
@@ -60,6 +62,7 @@ async fn observed(
         caches: &caches,
         created_jobs: Jobs::new(),
         created_pods: Pods::new(),
+        claims: HashSet::new(),
         drains: BTreeMap::new(),
         can_reboot: true,
     };
