@@ -44,7 +44,7 @@ pub enum Standing {
     Unknown,
     /// Nobody holds it, or a holder that is dead.
     Free,
-    /// This operation holds it, for that node.
+    /// This operation holds it, for that node, which it works on.
     Ours(String),
     /// A living operation holds it.
     Held(Place),

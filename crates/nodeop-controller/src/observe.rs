@@ -166,13 +166,17 @@ pub async fn observe(
         can_reboot: sources.can_reboot,
         ..Observed::default()
     };
+    let place = concerns_control_plane(node_op, &nodes);
+    if place {
+        // Before any other NodeOp is read, see `Others::standing`.
+        observed.place = read_place(requests).await?;
+    }
     if node_op.spec.disrupts() {
         observed.claims = others.claims(&me, &nodes).await?;
         observed.busy = busy(&caches.jobs, node_op);
     }
-    if concerns_control_plane(node_op, &nodes) {
-        observed.place = read_place(requests).await?;
-        observed.control_plane = others.standing(&me, &observed.place).await?;
+    if place {
+        observed.control_plane = others.standing(&me, status, &observed.place).await?;
     }
     observed.nodes = nodes;
     Ok(observed)

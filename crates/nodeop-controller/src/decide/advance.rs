@@ -71,7 +71,6 @@ impl<'a> Advance<'a> {
 
     /// Moves every entry that has started and has no result.
     pub(super) fn all(&mut self, entries: &mut BTreeMap<String, NodeStatus>) {
-        self.free_late_place(entries);
         entries.retain(|name, entry| {
             if planted!(ResultForgotten) && !self.snapshot.nodes.contains_key(name) {
                 return !is_finished(entry);
@@ -81,23 +80,6 @@ impl<'a> Advance<'a> {
             }
             self.one(name, entry)
         });
-    }
-
-    /// Frees the control plane's place where it is held for a node that has its result: a process that believed to lead
-    /// took it after another one had freed it, and nobody would ever free it again. A node without an entry is no reason:
-    /// the status may be older than its reservation.
-    fn free_late_place(&mut self, entries: &BTreeMap<String, NodeStatus>) {
-        if let Standing::Ours(held) = &self.snapshot.control_plane
-            && entries.get(held).is_some_and(is_finished)
-        {
-            self.releases.push(Release {
-                node: held.clone(),
-                patch: None,
-                place: true,
-                pods: Vec::new(),
-            });
-            self.look_again(LOOK_AGAIN);
-        }
     }
 
     /// Moves one entry. Returns whether it stays.

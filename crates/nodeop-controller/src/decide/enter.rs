@@ -214,6 +214,10 @@ impl Advance<'_> {
             entry.message = message;
             return Flow::Stay;
         }
+        // It may have been freed before a result that could not be written.
+        if !self.has_place(name, node) {
+            return Flow::Stay;
+        }
         if spec.drains() {
             match self.drain_report(name, Mode::Check, self.now - CHECK_AGE) {
                 None => {
@@ -237,7 +241,7 @@ impl Advance<'_> {
         Flow::Stay
     }
 
-    /// Whether the claim and the cordon are in place; asks for what somebody removed.
+    /// Whether the claim, the cordon and the control plane's place are ours; asks for what somebody removed.
     pub(super) fn keeps_claim(
         &mut self,
         name: &str,
@@ -245,7 +249,12 @@ impl Advance<'_> {
         node: &WatchedNode,
     ) -> bool {
         if holds(node, &self.me, self.spec().cordons()) {
-            return true;
+            let taken = place_taken(self.snapshot, node);
+            if let Some(message) = &taken {
+                note(entry, message);
+                self.look_again(LOOK_AGAIN);
+            }
+            return taken.is_none() && self.has_place(name, node);
         }
         if let Some(holder) = self.snapshot.claims.get(name) {
             note(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use api_types::names::LABEL_NODE;
-use api_types::nodeop::{NodeOp, NodeStatus};
+use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus};
 use kube::core::SelectorExt as _;
 use kube::runtime::reflector::Store;
 use kube::{Api, ResourceExt as _};
@@ -78,19 +78,26 @@ impl<'a> Others<'a> {
         Ok(claims)
     }
 
-    /// Who has the control plane's place, by the Lease that was read.
-    pub(super) async fn standing(&mut self, me: &Holder, read: &PlaceLease) -> Result<Standing> {
+    /// Who has the control plane's place, by the Lease that was read. A NodeOp is reserved for a node before it takes the
+    /// place for it: one that is read after the Lease, and works on no such node, took the place too late or has not freed
+    /// it.
+    pub(super) async fn standing(
+        &mut self,
+        me: &Holder,
+        status: &NodeOpStatus,
+        read: &PlaceLease,
+    ) -> Result<Standing> {
         let Some(Place { holder, node }) = read.place.clone() else {
             return Ok(Standing::Free);
         };
-        if holder == *me {
+        let entry = status.node_statuses.get(&node);
+        if holder == *me && entry.is_some_and(|entry| !is_finished(entry)) {
             return Ok(Standing::Ours(node));
         }
-        let alive = self.is_alive(&holder, &node).await?;
-        Ok(if alive {
-            Standing::Held(Place { holder, node })
-        } else {
-            Standing::Free
+        Ok(match self.is_alive(&holder, &node).await? {
+            false => Standing::Free,
+            true if holder == *me => Standing::Ours(node),
+            true => Standing::Held(Place { holder, node }),
         })
     }
 }

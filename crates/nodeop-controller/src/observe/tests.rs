@@ -12,6 +12,7 @@ use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::control_plane::Place;
 use crate::testing::{node, node_op};
 
 const BEFORE: &str = "00000000-0000-4000-8000-000000000000";
@@ -141,4 +142,54 @@ async fn a_reservation_without_a_pod_asks_nobody() {
         observed.vanished.is_empty() && asked.is_empty(),
         "{asked:?}"
     );
+}
+
+#[tokio::test]
+async fn a_place_that_its_operation_works_on_no_node_for_is_free_whoever_took_it() {
+    let place = |uid: &str| {
+        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "nodeop-control-plane", "resourceVersion": "7"},
+            "spec": {"holderIdentity": format!("shop/rollout@{uid} a")}});
+        (200, lease)
+    };
+    let working = with_entry(NodeStep::Running);
+    let mut idle = working.clone();
+    idle.status = None;
+    let me = Holder::of(&working);
+    let ours = || Standing::Ours("a".to_owned());
+    let held = || {
+        let (holder, node) = (me.clone(), "a".to_owned());
+        Standing::Held(Place { holder, node })
+    };
+    let other = Holder {
+        uid: "another".to_owned(),
+        ..me.clone()
+    };
+    // Who asks, what its own pass knows, what the API server has.
+    let cases = [
+        (&me, &working, &idle, ours()),
+        (&me, &idle, &working, ours()),
+        (&me, &idle, &idle, Standing::Free),
+        (&other, &idle, &working, held()),
+        (&other, &idle, &idle, Standing::Free),
+    ];
+    for (asking, known, live, expected) in cases {
+        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let requests = crate::testing::requests(Client::new(service, "default"));
+        let (live, lease) = (serde_json::to_value(live).unwrap(), place(&me.uid));
+        tokio::spawn(async move {
+            while let Some((request, responder)) = handle.next_request().await {
+                let is_lease = request.uri().path().contains("/leases/");
+                let body = if is_lease { &lease.1 } else { &live };
+                let body = Body::from(serde_json::to_vec(body).unwrap());
+                responder.send_response(Response::new(body));
+            }
+        });
+        let read = read_place(&requests).await.unwrap();
+        let status = known.status.clone().unwrap_or_default();
+        let standing = Others::new(&requests)
+            .standing(asking, &status, &read)
+            .await;
+        assert_eq!(standing.unwrap(), expected);
+    }
 }

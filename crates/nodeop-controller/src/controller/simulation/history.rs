@@ -28,6 +28,8 @@ pub(super) struct History {
     reboots: BTreeMap<Work, u32>,
     /// Whether two processes have led at once: what one of them has under way, the other does not see.
     pub(super) two_leaders: bool,
+    /// Whether a request of a process that had died was still carried out.
+    pub(super) late_request: bool,
     /// Nodes that a human cordoned.
     pub(super) human_cordons: BTreeSet<String>,
     /// Phase and step of every entry that was ever written, for the report.

@@ -315,6 +315,7 @@ impl Schedule {
             // It may have been on its way already.
             if self.choices.rarely("it still arrives", 2) {
                 self.tell(|| format!("  still arrives: {}", in_words(&call)));
+                self.history(|history| history.late_request = true);
                 self.serve(&call);
             }
         }

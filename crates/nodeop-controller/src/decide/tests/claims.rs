@@ -302,18 +302,3 @@ fn a_control_plane_node_that_goes_before_its_command_frees_the_place_at_once() {
         );
     }
 }
-
-#[test]
-fn a_place_that_was_taken_late_for_a_node_with_a_result_is_freed() {
-    let nodes = vec![node("c1", &[CONTROL_PLANE]), node("c2", &[CONTROL_PLANE])];
-    let mut world = World::new("command: [run]\ncordon: true\nconcurrency: 1", nodes);
-    world.settle();
-    world.end_job("c1", "Complete");
-    while world.entry("c1").phase != NodePhase::Completed {
-        world.pass();
-    }
-    // Another process, which believed that it leads, took it a moment after this one had freed it.
-    world.standing = Standing::Ours("c1".to_owned());
-    world.settle();
-    assert_eq!(world.step("c2"), Some(NodeStep::Running));
-}

@@ -33,7 +33,10 @@ impl History {
                 }
                 Kind::Lease => {
                     let place = Place::parse(text(object, "/spec/holderIdentity"));
+                    // Taken after the end it holds nothing: its NodeOp does not work on that node.
+                    let late = self.two_leaders || self.late_request;
                     if let Some(place) = place
+                        && !late
                         && node_ops
                             .iter()
                             .any(|node_op| Holder::of(node_op) == place.holder)
