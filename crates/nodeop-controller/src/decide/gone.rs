@@ -59,8 +59,8 @@ impl Advance<'_> {
         } else if self.job(entry).is_some() || entry.phase == NodePhase::Running {
             NodeStep::Running
         } else {
-            // Its claim went with the Node object; nothing has run yet.
-            NodeStep::Reserved
+            // Its claim went with the Node object, and another node may have its slot; nothing has run yet.
+            NodeStep::WaitingForReady
         };
         self.go(entry, step)
     }

@@ -223,6 +223,27 @@ fn a_node_that_goes_before_its_command_and_comes_back_is_taken_up_again() {
 }
 
 #[test]
+fn a_node_that_goes_before_its_command_and_comes_back_waits_for_a_slot() {
+    let mut world = World::new(
+        "command: [run]\nconcurrency: 1\npreflight: {command: [look]}",
+        workers(&["a", "b"]),
+    );
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::Preflight));
+    let gone = world.nodes.remove(0);
+    world.settle();
+    assert_eq!(world.step("b"), Some(NodeStep::Preflight));
+    world.nodes.insert(0, gone);
+    world.settle();
+    let statuses = &world.op.status.as_ref().unwrap().node_statuses;
+    let at_work = statuses.values().filter(|entry| holds_slot(entry));
+    assert_eq!(at_work.count(), 1, "{statuses:#?}");
+    world.end_check("b", Check::Preflight, "Succeeded", "nothing to do");
+    world.settle();
+    assert_eq!(world.step("a"), Some(NodeStep::Preflight));
+}
+
+#[test]
 fn a_job_deleted_before_it_was_noted_as_running_is_not_made_again_where_a_pod_of_it_is_left() {
     for spec in ["command: [run]", "command: [run]\ncordon: true"] {
         let mut world = World::new(spec, workers(&["a"]));

@@ -59,10 +59,11 @@ impl Schedule {
             .model
             .all(super::super::model::Kind::NodeOp)
             .all(|(_, node_op)| {
-                matches!(
-                    super::super::model::text(node_op, "/status/phase"),
-                    "Completed" | "Failed"
-                )
+                let phase = super::super::model::text(node_op, "/status/phase");
+                let held = node_op["metadata"]["finalizers"]
+                    .as_array()
+                    .is_some_and(|all| !all.is_empty());
+                matches!(phase, "Completed" | "Failed") && !held
             })
     }
 }
