@@ -274,6 +274,7 @@ impl Context {
         Sources {
             caches: &self.caches,
             created_jobs: self.memory.created_jobs(&uid, &self.caches.jobs, now),
+            ever_created: self.memory.ever_created(&uid),
             created_pods: self.memory.created_pods(&uid, &self.caches.pods, now),
             claims: self.memory.claims(&uid),
             drains: self.drains(node_op),

@@ -53,6 +53,8 @@ pub struct Sources<'a> {
     pub caches: &'a Caches,
     /// Jobs that this process created and the cache may not show yet.
     pub created_jobs: Jobs,
+    /// Names of all Jobs of the NodeOp that this process has created.
+    pub ever_created: HashSet<String>,
     /// Pods that this process created and the cache may not show yet.
     pub created_pods: Pods,
     /// Nodes whose claim by the NodeOp this process knows of.
@@ -142,7 +144,7 @@ pub async fn observe(
     proof::confirm(requests, status, &mut nodes).await?;
     let confirmed_claims =
         proof::confirm_claims(requests, node_op, status, &sources.claims, &mut nodes).await?;
-    let mut vanished = missing::orphaned(caches, node_op, status, &jobs);
+    let mut vanished = missing::orphaned(caches, node_op, status, &jobs, &sources.ever_created);
     for job in missing::confirm(requests, node_op, status, &jobs, &vanished).await? {
         jobs.insert(job.name().to_owned(), Arc::new(job));
     }

@@ -33,6 +33,7 @@ struct Inner {
     rests: HashMap<String, Resting>,
     ended: HashSet<String>,
     jobs: HashMap<String, Created<WatchedJob>>,
+    ever_created: HashMap<String, HashSet<String>>,
     pods: HashMap<String, Created<WatchedPod>>,
     claims: HashMap<String, HashSet<String>>,
     sent: HashMap<String, HashMap<String, Instant>>,
@@ -46,6 +47,7 @@ impl Inner {
         self.latest.remove(uid);
         self.rests.remove(uid);
         self.jobs.remove(uid);
+        self.ever_created.remove(uid);
         self.pods.remove(uid);
         self.claims.remove(uid);
         self.sent.remove(uid);
@@ -134,6 +136,7 @@ impl Memory {
             .max(inner.ended.len())
             .max(inner.rests.len())
             .max(inner.jobs.len())
+            .max(inner.ever_created.len())
             .max(inner.pods.len())
             .max(inner.claims.len())
             .max(inner.sent.len())
@@ -145,6 +148,7 @@ impl Memory {
         inner.latest.retain(|uid, _| uids.contains(uid));
         inner.rests.retain(|uid, _| uids.contains(uid));
         inner.jobs.retain(|uid, _| uids.contains(uid));
+        inner.ever_created.retain(|uid, _| uids.contains(uid));
         inner.pods.retain(|uid, _| uids.contains(uid));
         inner.claims.retain(|uid, _| uids.contains(uid));
         inner.sent.retain(|uid, _| uids.contains(uid));
@@ -165,6 +169,9 @@ impl Memory {
 
     pub(super) fn add_created_jobs(&self, uid: &str, jobs: Vec<Arc<WatchedJob>>, now: Instant) {
         let mut inner = self.lock();
+        let names = jobs.iter().map(|job| job.name().to_owned());
+        let ever = inner.ever_created.entry(uid.to_owned()).or_default();
+        ever.extend(names);
         let created = inner.jobs.entry(uid.to_owned()).or_default();
         for job in jobs {
             created.0.insert(job.name().to_owned(), (now, job));
@@ -175,6 +182,15 @@ impl Memory {
         let mut inner = self.lock();
         let created = inner.pods.entry(uid.to_owned()).or_default();
         created.0.insert(pod.name().to_owned(), (now, pod));
+    }
+
+    /// Names of all Jobs of that NodeOp which this process has created: one that is gone was deleted.
+    pub(super) fn ever_created(&self, uid: &str) -> HashSet<String> {
+        self.lock()
+            .ever_created
+            .get(uid)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Created Jobs that the watch does not show yet.
@@ -334,55 +350,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(version: &str) -> Arc<NodeOp> {
-        let mut node_op = NodeOp::new("op", api_types::nodeop::NodeOpSpec::default());
-        node_op.metadata.resource_version = Some(version.to_owned());
-        Arc::new(node_op)
-    }
-
-    #[test]
-    fn a_watch_that_lags_behind_own_writes_is_no_reason_to_read_again() {
-        let memory = Memory::default();
-        for written in ["7", "9", "12"] {
-            memory.remember("uid", &version(written));
-        }
-        for shown in ["7", "9", "12"] {
-            let latest = memory.latest("uid", shown).unwrap();
-            assert_eq!(latest.resource_version().as_deref(), Some("12"));
-        }
-        assert!(
-            memory.latest("uid", "13").is_none(),
-            "somebody else has written"
-        );
-        assert!(
-            memory.latest("uid", "8").is_none(),
-            "a version that was never seen"
-        );
-        memory.forget_latest("uid");
-        assert!(memory.latest("uid", "9").is_none());
-    }
-
-    #[test]
-    fn few_older_versions_are_remembered() {
-        let memory = Memory::default();
-        for written in 0..100 {
-            memory.remember("uid", &version(&written.to_string()));
-        }
-        assert!(memory.latest("uid", "98").is_some());
-        assert!(memory.latest("uid", "1").is_none());
-    }
-
-    #[test]
-    fn what_is_gone_is_forgotten_before_it_adds_up() {
-        let memory = Memory::default();
-        for index in 0..1000 {
-            memory.ended(&format!("uid-{index}"));
-            memory.prune(1, || ["uid-0".to_owned()].into());
-        }
-        assert!(memory.lock().ended.len() <= 2 + SPARE);
-        assert!(memory.has_ended("uid-0"), "what still exists is kept");
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Jobs that no cache shows: not there yet, or not any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStep};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -52,13 +52,14 @@ pub(super) async fn confirm(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Jobs that are still to be created by the status and that no cache shows, of which there is a Pod all the same: they were
-/// created by a process that died before it could note it.
+/// Jobs that are still to be created by the status and that no cache shows, though they have been there: this process has
+/// `created` them, or there is a Pod of them, by a process that died before it could note it.
 pub(super) fn orphaned(
     caches: &Caches,
     node_op: &NodeOp,
     status: &NodeOpStatus,
     known: &Jobs,
+    created: &HashSet<String>,
 ) -> BTreeSet<String> {
     let wanted: BTreeSet<&String> = status
         .node_statuses
@@ -72,12 +73,14 @@ pub(super) fn orphaned(
     }
     let namespace = node_op.metadata.namespace.as_ref();
     let pods = caches.pods.state();
-    pods.iter()
+    let with_pod = pods
+        .iter()
         .filter(|pod| pod.metadata.namespace.as_ref() == namespace)
         .filter_map(|pod| pod.controller_owner())
         .filter(|owner| owner.kind == "Job" && wanted.contains(&owner.name))
-        .map(|owner| owner.name.clone())
-        .collect()
+        .map(|owner| owner.name.clone());
+    let created = wanted.iter().filter(|job| created.contains(**job));
+    with_pod.chain(created.map(|job| (*job).clone())).collect()
 }
 
 async fn get_job(

@@ -40,12 +40,35 @@ async fn observed(
     pods: Vec<WatchedPod>,
     answer: (u16, Value),
 ) -> (Observed, Vec<String>) {
-    let (nodes, jobs, pods) = (store(nodes), store::<WatchedJob>(Vec::new()), store(pods));
-    let caches = Caches {
-        nodes: nodes.as_reader(),
-        jobs: jobs.as_reader(),
-        pods: pods.as_reader(),
-    };
+    let caches = caches(nodes, pods);
+    observed_from(sources(&caches), node_op, answer).await
+}
+
+fn caches(nodes: Vec<WatchedNode>, pods: Vec<WatchedPod>) -> Caches {
+    Caches {
+        nodes: store(nodes).as_reader(),
+        jobs: store::<WatchedJob>(Vec::new()).as_reader(),
+        pods: store(pods).as_reader(),
+    }
+}
+
+fn sources(caches: &Caches) -> Sources<'_> {
+    Sources {
+        caches,
+        created_jobs: Jobs::new(),
+        ever_created: HashSet::new(),
+        created_pods: Pods::new(),
+        claims: HashSet::new(),
+        drains: BTreeMap::new(),
+        can_reboot: true,
+    }
+}
+
+async fn observed_from(
+    sources: Sources<'_>,
+    node_op: &NodeOp,
+    answer: (u16, Value),
+) -> (Observed, Vec<String>) {
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
     let client = Client::new(service, "default");
     let requests = crate::testing::requests(client);
@@ -59,14 +82,6 @@ async fn observed(
         }
         asked
     });
-    let sources = Sources {
-        caches: &caches,
-        created_jobs: Jobs::new(),
-        created_pods: Pods::new(),
-        claims: HashSet::new(),
-        drains: BTreeMap::new(),
-        can_reboot: true,
-    };
     let observed = observe(&requests, sources, node_op).await.unwrap();
     drop(requests);
     (observed, server.await.unwrap())
@@ -100,6 +115,22 @@ async fn a_node_that_seems_back_from_its_reboot_is_seen_as_the_api_server_holds_
     let (observed, asked) = observed(&node_op, vec![in_boot(BEFORE)], Vec::new(), answer).await;
     assert_eq!(observed.nodes["a"].status.node_info.boot_id, LEFT);
     assert_eq!(asked, ["/api/v1/nodes/a"]);
+}
+
+#[tokio::test]
+async fn a_job_that_this_process_has_created_and_that_is_gone_was_deleted() {
+    let gone = json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "gone"});
+    for (created, vanished) in [("rollout-a", true), ("rollout-b", false)] {
+        let caches = caches(vec![node("a", &[])], Vec::new());
+        let sources = Sources {
+            ever_created: [created.to_owned()].into(),
+            ..sources(&caches)
+        };
+        let node_op = with_entry(NodeStep::Reserved);
+        let (observed, asked) = observed_from(sources, &node_op, (404, gone.clone())).await;
+        assert_eq!(observed.vanished.contains("rollout-a"), vanished);
+        assert_eq!(asked.len(), usize::from(vanished), "{asked:?}");
+    }
 }
 
 /// A Pod of the Job that is still to be created.

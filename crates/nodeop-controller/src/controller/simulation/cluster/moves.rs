@@ -60,6 +60,9 @@ impl Cluster {
             Move::JobDeleted(job) => {
                 self.note("job deleted");
                 self.ended.remove(job);
+                if let Some(object) = self.model.get(Kind::Job, job).cloned() {
+                    self.model.history.job_deleted(&object);
+                }
                 self.model.remove(Kind::Job, job);
             }
             Move::Pause(name, paused) => {
