@@ -28,6 +28,8 @@ pub(super) struct History {
     jobs: BTreeMap<Work, u32>,
     /// Jobs that somebody deleted.
     deleted: BTreeSet<Work>,
+    /// Nodes that were deleted while the command may have run there.
+    gone: BTreeSet<Work>,
     /// Jobs that have been Complete.
     complete: BTreeSet<Work>,
     reboots: BTreeMap<Work, u32>,
@@ -173,10 +175,17 @@ impl History {
             self.violation(format!("a result was taken back: {:?}", is.phase));
         }
         self.results(objects, &after, &was, &is);
+        let work = |node: &String| (after.metadata.uid.clone().unwrap_or_default(), node.clone());
+        for (name, entry) in &is.node_statuses {
+            if entry.step == Some(NodeStep::NodeGone) && entry.phase == NodePhase::Running {
+                self.gone.insert(work(name));
+            }
+        }
+        // One that comes back goes on, whoever has taken its slot: its command cannot be held up.
         let slots = is
             .node_statuses
-            .values()
-            .filter(|entry| holds_slot_really(entry))
+            .iter()
+            .filter(|(name, entry)| holds_slot_really(entry) && !self.gone.contains(&work(name)))
             .count();
         if limit(&after).is_some_and(|limit| slots > limit) {
             self.violation(format!("{slots} nodes are worked on at once"));
