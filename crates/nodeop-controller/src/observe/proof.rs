@@ -93,7 +93,7 @@ pub async fn confirm_up(
     replace(requests, gone.collect(), nodes).await
 }
 
-/// Replaces each Node that is about to get its result, or to be withdrawn, and that no cache shows as ours. A cache that was
+/// Replaces each Node that is about to get its result, or to be withdrawn, and that no cache shows as ours, or not at all. A cache that was
 /// filled late, in a process that has just begun, may not show the claim of the one before; the node would get its result,
 /// and the control plane's place be free, without being given back. Whether one of them is claimed after all.
 pub async fn confirm_unclaimed(
@@ -114,7 +114,7 @@ pub async fn confirm_unclaimed(
     let ending: Vec<String> = before
         .filter(|(_, entry)| holds_slot(entry))
         .filter(|(name, _)| after.node_statuses.get(*name).is_none_or(is_finished))
-        .filter(|(name, _)| nodes.get(*name).is_some_and(|node| !is_ours(node)))
+        .filter(|(name, _)| nodes.get(*name).is_none_or(|node| !is_ours(node)))
         .map(|(name, _)| name.clone())
         .collect();
     replace(requests, ending.clone(), nodes).await?;
@@ -131,7 +131,6 @@ async fn replace(
     let api: Api<WatchedNode> = Api::all(requests.clients.api.clone());
     let reads: Vec<_> = names
         .into_iter()
-        .filter(|name| nodes.contains_key(name))
         .map(|name| read(requests, api.clone(), name))
         .collect();
     let found: Vec<(String, Option<WatchedNode>)> = stream::iter(reads)
@@ -292,6 +291,6 @@ mod tests {
         })
         .await;
         asked.sort();
-        assert_eq!(asked, ["late", "withdrawn"]);
+        assert_eq!(asked, ["gone", "late", "withdrawn"]);
     }
 }

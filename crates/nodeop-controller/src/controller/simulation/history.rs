@@ -5,11 +5,13 @@ mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_types::names::{ANNOTATION_CLAIMED_BY, ANNOTATION_REBOOT_AUTHORIZED, FINALIZER_NODEOP};
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, NodeStep, RebootStatus};
 use serde::Deserialize as _;
 use serde_json::Value;
+use tokio::time::Instant;
 
 pub(super) use objects::{is_active, is_complete, is_control_plane};
 
@@ -17,6 +19,9 @@ use super::model::{By, Key, Kind, node_of, owner_of, text};
 use crate::claim::Holder;
 use crate::decide::{holds_slot, is_finished};
 use crate::status::is_terminal;
+
+/// How long a pass may take from its first read to its last write, when answers are late.
+const MOMENT: Duration = Duration::from_secs(90);
 
 /// UID of a NodeOp, and a node.
 type Work = (String, String);
@@ -26,8 +31,8 @@ type Work = (String, String);
 pub(super) struct History {
     violations: Vec<String>,
     jobs: BTreeMap<Work, u32>,
-    /// Jobs that somebody deleted.
-    deleted: BTreeSet<Work>,
+    /// Jobs that somebody deleted, and when.
+    deleted: BTreeMap<Work, Instant>,
     /// Nodes that were deleted while the command may have run there.
     gone: BTreeSet<Work>,
     /// Jobs that have been Complete.
@@ -72,7 +77,7 @@ impl History {
     /// Somebody deletes a Job.
     pub(super) fn job_deleted(&mut self, job: &Value) {
         let work = (owner_of(job).to_owned(), node_of(job).to_owned());
-        self.deleted.insert(work);
+        self.deleted.insert(work, Instant::now());
     }
 
     /// The proof of work is left on a node whose command has ended so.
@@ -111,7 +116,8 @@ impl History {
             return;
         };
         // One leader may make the Job anew that the other one made, noted, and lost to somebody at the same moment.
-        let excused = self.two_leaders && self.deleted.contains(&work);
+        let deleted = self.deleted.get(&work);
+        let excused = self.two_leaders && deleted.is_some_and(|at| at.elapsed() < MOMENT);
         if count > 1 && !excused {
             self.violation(format!("{node} was given {count} Jobs by one operation"));
         }
