@@ -194,9 +194,6 @@ pub fn has_open_reservation(
     let Some(status) = &node_op.status else {
         return false;
     };
-    if planted!(ReservationRemembered) {
-        return false;
-    }
     if status
         .node_statuses
         .values()

@@ -59,8 +59,6 @@ pub(crate) enum Planted {
     ResultBeforeRelease,
     /// The result of a node that is gone is dropped.
     ResultForgotten,
-    /// What happens once is done on the word of a remembered status.
-    ReservationRemembered,
     /// The control plane's place stays taken.
     PlaceKept,
 }
@@ -68,7 +66,7 @@ pub(crate) enum Planted {
 #[cfg(test)]
 impl Planted {
     /// All of them.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::ClaimWithoutVersion,
         Self::SlotFreedEarly,
         Self::RebootBeforeComplete,
@@ -87,7 +85,6 @@ impl Planted {
         Self::FinalizerDroppedEarly,
         Self::ResultBeforeRelease,
         Self::ResultForgotten,
-        Self::ReservationRemembered,
         Self::PlaceKept,
     ];
 

@@ -133,6 +133,24 @@ async fn a_job_that_this_process_has_created_and_that_is_gone_was_deleted() {
     }
 }
 
+#[test]
+fn what_happens_once_takes_a_status_that_was_read_live() {
+    let caches = caches(vec![node("a", &[])], Vec::new());
+    let is_open = |step, created: &Jobs| has_open_reservation(&caches, created, &with_entry(step));
+    let none = Jobs::new();
+    for step in [NodeStep::Reserved, NodeStep::Starting, NodeStep::Rebooting] {
+        assert!(is_open(step, &none), "{step:?}");
+    }
+    for step in [NodeStep::Draining, NodeStep::Running, NodeStep::Verifying] {
+        assert!(!is_open(step, &none), "{step:?}");
+    }
+    let job: WatchedJob = serde_json::from_value(json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "rollout-a", "namespace": "shop", "uid": "job"}}))
+    .unwrap();
+    let created = Jobs::from([("rollout-a".to_owned(), Arc::new(job))]);
+    assert!(!is_open(NodeStep::Reserved, &created));
+}
+
 /// A Pod of the Job that is still to be created.
 fn orphan() -> WatchedPod {
     serde_json::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {

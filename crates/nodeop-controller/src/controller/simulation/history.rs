@@ -1,27 +1,24 @@
 //! What must hold over everything that was ever written.
 
+mod excuses;
 mod objects;
 mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use api_types::names::{ANNOTATION_CLAIMED_BY, ANNOTATION_REBOOT_AUTHORIZED, FINALIZER_NODEOP};
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodePhase, NodeStep, RebootStatus};
 use serde::Deserialize as _;
 use serde_json::Value;
-use tokio::time::Instant;
 
+use excuses::Excuses;
 pub(super) use objects::{is_active, is_complete, is_control_plane};
 
 use super::model::{By, Key, Kind, node_of, owner_of, text};
 use crate::claim::Holder;
 use crate::decide::{holds_slot, is_finished};
 use crate::status::is_terminal;
-
-/// How long a pass may take from its first read to its last write, when answers are late.
-const MOMENT: Duration = Duration::from_secs(90);
 
 /// UID of a NodeOp, and a node.
 type Work = (String, String);
@@ -31,10 +28,8 @@ type Work = (String, String);
 pub(super) struct History {
     violations: Vec<String>,
     jobs: BTreeMap<Work, u32>,
-    /// Jobs that somebody deleted, and when.
-    deleted: BTreeMap<Work, Instant>,
-    /// Nodes that were deleted while the command may have run there.
-    gone: BTreeSet<Work>,
+    /// What excuses something.
+    pub(super) excuses: Excuses,
     /// Jobs that have been Complete.
     complete: BTreeSet<Work>,
     reboots: BTreeMap<Work, u32>,
@@ -74,12 +69,6 @@ impl History {
         }
     }
 
-    /// Somebody deletes a Job.
-    pub(super) fn job_deleted(&mut self, job: &Value) {
-        let work = (owner_of(job).to_owned(), node_of(job).to_owned());
-        self.deleted.insert(work, Instant::now());
-    }
-
     /// The proof of work is left on a node whose command has ended so.
     pub(super) fn sentinel(&mut self, node: &str, good: bool) {
         if !good {
@@ -111,16 +100,12 @@ impl History {
         *count += 1;
         let count = *count;
         let (uid, node) = &work;
-        let Some(node_op) = node_op(objects, uid) else {
-            // Its Jobs went with it, and one that was on its way comes once more, for the garbage collector.
-            return;
-        };
-        // One leader may make the Job anew that the other one made, noted, and lost to somebody at the same moment.
-        let deleted = self.deleted.get(&work);
-        let excused = self.two_leaders && deleted.is_some_and(|at| at.elapsed() < MOMENT);
-        if count > 1 && !excused {
+        if count > 1 && !self.excuses.excuse_job(&work, self.two_leaders) {
             self.violation(format!("{node} was given {count} Jobs by one operation"));
         }
+        let Some(node_op) = node_op(objects, uid) else {
+            return;
+        };
         let status = node_op.status.clone().unwrap_or_default();
         // Two leaders at once may disagree on whether the node is there.
         if !self.two_leaders && !status.node_statuses.contains_key(node) {
@@ -183,15 +168,14 @@ impl History {
         self.results(objects, &after, &was, &is);
         let work = |node: &String| (after.metadata.uid.clone().unwrap_or_default(), node.clone());
         for (name, entry) in &is.node_statuses {
-            if entry.step == Some(NodeStep::NodeGone) && entry.phase == NodePhase::Running {
-                self.gone.insert(work(name));
-            }
+            self.excuses.note(work(name), entry);
         }
-        // One that comes back goes on, whoever has taken its slot: its command cannot be held up.
         let slots = is
             .node_statuses
             .iter()
-            .filter(|(name, entry)| holds_slot_really(entry) && !self.gone.contains(&work(name)))
+            .filter(|(name, entry)| {
+                holds_slot_really(entry) && !self.excuses.excuse_slot(&work(name))
+            })
             .count();
         if limit(&after).is_some_and(|limit| slots > limit) {
             self.violation(format!("{slots} nodes are worked on at once"));

@@ -116,6 +116,10 @@ impl Model {
         let key = key(kind, name);
         if let Some(object) = self.objects.remove(&key) {
             self.version += 1;
+            if key.0 == Kind::NodeOp {
+                let uid = text(&object, "/metadata/uid");
+                self.history.excuses.node_op_gone(uid);
+            }
             let gone = true;
             self.changes.push(Change { key, object, gone });
         }

@@ -61,7 +61,7 @@ impl Cluster {
                 self.note("job deleted");
                 self.ended.remove(job);
                 if let Some(object) = self.model.get(Kind::Job, job).cloned() {
-                    self.model.history.job_deleted(&object);
+                    self.model.history.excuses.job_deleted(&object);
                 }
                 self.model.remove(Kind::Job, job);
             }
