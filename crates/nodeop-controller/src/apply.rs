@@ -14,8 +14,8 @@ use api_types::nodeop::NodeOp;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
 use operator_runtime::client::{Clients, deadline};
 use operator_runtime::lease::Leadership;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use crate::build::BuildSettings;
 use crate::build::job::job;
 use crate::build::names::job_name;
 use crate::build::pod::rehearsal_pod;
+use crate::claim::Holder;
 use crate::clock::Clock;
 use crate::decide::Rehearsal;
 use crate::error::{Error, Result};
@@ -290,4 +291,13 @@ pub fn display(node_op: &NodeOp) -> String {
         namespace(node_op),
         node_op.metadata.name.as_deref().unwrap_or_default()
     )
+}
+
+/// The NodeOp that a claim, a cordon, the place or an owner reference names, as the API server has it; `None` where it is gone,
+/// also when another one has its name.
+pub async fn read_holder(requests: &Requests, holder: &Holder) -> Result<Option<NodeOp>> {
+    let api: Api<NodeOp> = Api::namespaced(requests.clients.api.clone(), &holder.namespace);
+    let action = format!("get nodeop {}", holder.display());
+    let found = within(requests, &action, api.get_opt(&holder.name)).await?;
+    Ok(found.filter(|found| found.uid().as_deref() == Some(holder.uid.as_str())))
 }

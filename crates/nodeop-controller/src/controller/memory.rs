@@ -1,4 +1,5 @@
-//! What this process remembers to spare requests. Losing it costs requests, never a decision.
+//! What this process remembers to spare requests. Losing it costs requests, never a decision, but for the Jobs it has ever
+//! created: with them goes the proof that one which nobody else has noted yet was there.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

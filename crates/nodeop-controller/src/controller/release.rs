@@ -63,7 +63,7 @@ pub(super) async fn release(watched: &WatchedNodeOp, context: &Context) -> Resul
     let place = deletion.place.as_deref();
     if let Some(wait) = deletion.wait {
         if !changed && let Some(node) = place {
-            free_place(context, &node_op, node).await?;
+            free_place_early(context, &node_op, node).await?;
         }
         return Ok(Next::After(
             Duration::try_from(wait).unwrap_or(AFTER_CONFLICT),
@@ -115,7 +115,7 @@ async fn give_back(
 
 /// Frees the control plane's place while other nodes are still waited for, so that the control plane need not wait for them.
 /// Not before its node is given back, whatever caches show: the next operation would disturb a second one.
-async fn free_place(context: &Context, node_op: &NodeOp, node: &str) -> Result<()> {
+async fn free_place_early(context: &Context, node_op: &NodeOp, node: &str) -> Result<()> {
     let held = held_by(&context.requests, &Holder::of(node_op)).await?;
     if held.iter().all(|held| held.name() != node) {
         // What is refused is tried again: the operation is looked at again soon.

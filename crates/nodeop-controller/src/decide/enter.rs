@@ -249,12 +249,16 @@ impl Advance<'_> {
         node: &WatchedNode,
     ) -> bool {
         if holds(node, &self.me, self.spec().cordons()) {
-            let taken = place_taken(self.snapshot, node);
-            if let Some(message) = &taken {
-                note(entry, message);
-                self.look_again(LOOK_AGAIN);
+            // Where nobody could be asked who has the place, nothing is known against it.
+            if self.snapshot.control_plane == Standing::Unknown {
+                return true;
             }
-            return taken.is_none() && self.has_place(name, node);
+            if let Some(message) = place_taken(self.snapshot, node) {
+                note(entry, &message);
+                self.look_again(LOOK_AGAIN);
+                return false;
+            }
+            return self.has_place(name, node);
         }
         if let Some(holder) = self.snapshot.claims.get(name) {
             note(

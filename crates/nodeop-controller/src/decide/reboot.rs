@@ -103,12 +103,10 @@ impl Advance<'_> {
         let left = entry.boot_id.clone().unwrap_or_default();
         let boot = &node.status.node_info.boot_id;
         let is_back = (!boot.is_empty() && *boot != left) || planted!(ReadyProvesReboot);
-        if is_back && !self.has_recorded(name, &left) {
+        if is_back && !self.has_recorded(name, entry) {
             // The Node was read before this boot was known: it may show the one before. It is read again.
             self.look_again(SignedDuration::ZERO);
-            return Flow::Stay;
-        }
-        if is_back && node.readiness().is_ok() {
+        } else if is_back && node.readiness().is_ok() {
             entry.reboot_status = Some(RebootStatus::Completed);
             if self.spec().verify.is_some() {
                 self.release_reboot_pod(name);
@@ -141,10 +139,10 @@ impl Advance<'_> {
     }
 
     /// Whether the status named the boot to leave before this pass.
-    fn has_recorded(&self, name: &str, left: &str) -> bool {
+    fn has_recorded(&self, name: &str, entry: &NodeStatus) -> bool {
         let status = self.snapshot.node_op.status.as_ref();
-        let entry = status.and_then(|status| status.node_statuses.get(name));
-        entry.is_some_and(|entry| entry.boot_id.as_deref() == Some(left))
+        let written = status.and_then(|status| status.node_statuses.get(name));
+        written.is_some_and(|written| written.boot_id == entry.boot_id)
     }
 
     /// Makes sure that the reboot Pod is there and knows that it may.

@@ -7,10 +7,9 @@ use api_types::names::LABEL_NODE;
 use api_types::nodeop::{NodeOp, NodeOpStatus, NodeStatus};
 use kube::core::SelectorExt as _;
 use kube::runtime::reflector::Store;
-use kube::{Api, ResourceExt as _};
 
 use crate::apply::place::PlaceLease;
-use crate::apply::{Requests, within};
+use crate::apply::{Requests, read_holder};
 use crate::claim::{Holder, holders};
 use crate::control_plane::{Place, Standing};
 use crate::decide::is_finished;
@@ -40,7 +39,7 @@ impl<'a> Others<'a> {
             return Ok(false);
         }
         if !self.known.contains_key(holder) {
-            let found = self.read(holder).await?;
+            let found = read_holder(self.requests, holder).await?;
             self.known.insert(holder.clone(), found);
         }
         let Some(Some(node_op)) = self.known.get(holder) else {
@@ -51,14 +50,6 @@ impl<'a> Others<'a> {
             .as_ref()
             .and_then(|status| status.node_statuses.get(node));
         Ok(entry.is_some_and(|entry: &NodeStatus| !is_finished(entry)))
-    }
-
-    async fn read(&self, holder: &Holder) -> Result<Option<NodeOp>> {
-        let api: Api<NodeOp> =
-            Api::namespaced(self.requests.clients.api.clone(), &holder.namespace);
-        let action = format!("get nodeop {}", holder.display());
-        let found = within(self.requests, &action, api.get_opt(&holder.name)).await?;
-        Ok(found.filter(|found| found.uid().as_deref() == Some(holder.uid.as_str())))
     }
 
     /// The nodes that another living NodeOp has claimed or cordoned.

@@ -93,9 +93,9 @@ pub async fn confirm_up(
     replace(requests, gone.collect(), nodes).await
 }
 
-/// Replaces each Node that is about to get its result, or to be withdrawn, and that no cache shows as ours, or not at all. A cache that was
-/// filled late, in a process that has just begun, may not show the claim of the one before; the node would get its result,
-/// and the control plane's place be free, without being given back. Whether one of them is claimed after all.
+/// Replaces each Node that is about to get its result, or to be withdrawn, and that no cache shows as ours, or not at all. A
+/// cache that was filled late, in a process that has just begun, may not show the claim of the one before; the node would get
+/// its result, and the control plane's place be free, without being given back. Whether one of them is claimed after all.
 pub async fn confirm_unclaimed(
     requests: &Requests,
     node_op: &NodeOp,
